@@ -1,0 +1,138 @@
+"""Recipes and protocols as a design table: defaults of the published work, and the checks that need no physics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import pandas as pd
+
+from campaign.errors import Refusal
+from campaign.materials import Materials
+from campaign.names import nearest
+
+CARBON_PLUS_ACTIVE_WT_PCT = 50.0
+"""Published composition rule: SSE 50 wt%, so carbon = 50 - active."""
+
+PUBLISHED_RECIPE: Mapping[str, Any] = MappingProxyType(
+    {
+        "speed_rpm": 2000.0,
+        "time_h": 5.0,
+        "active": "S",
+        "active_wt_pct": 22.75,
+        "sse": "LPSCl",
+        "sse_wt_pct": 50.0,
+        "carbon": "KB+C45",
+        "premill_h": 0.0,
+        "premill_speed_rpm": 0.0,
+        "heat_C": math.nan,
+        "heat_h": 0.0,
+        "mixer": "AR-100",
+        "ball_ratio": 5.0,
+        "duty": 0.5,
+    }
+)
+"""The recipe of the paper (doi 10.1126/science.adt1882); what a caller leaves out takes this value."""
+
+PUBLISHED_PROTOCOL: Mapping[str, Any] = MappingProxyType(
+    {
+        "loading_mg_cm2": 4.0,
+        "current_mA_cm2": 0.67,
+        "cycles": 100,
+        "stack_pressure_MPa": 70.0,
+        "temperature_C": 25.0,
+        "anode": "Li-In",
+    }
+)
+"""The protocol of the paper: 4 mg S cm-2 at 0.67 mA cm-2, 25 degC, 70 MPa, Li-In."""
+
+RECIPE_COLUMNS = (*list(PUBLISHED_RECIPE)[:6], "carbon_wt_pct", *list(PUBLISHED_RECIPE)[6:])
+PROTOCOL_COLUMNS = tuple(PUBLISHED_PROTOCOL)
+DESIGN_COLUMNS = RECIPE_COLUMNS + PROTOCOL_COLUMNS
+TEXT_COLUMNS = ("active", "sse", "carbon", "mixer", "anode")
+_MAY_BE_NAN = ("heat_C",)
+
+
+def complete(table: pd.DataFrame, materials: Materials | None = None) -> pd.DataFrame:
+    """Fill a design table with the published values where a column is absent, and check every cell.
+
+    Args:
+        table: n rows; any subset of `DESIGN_COLUMNS`. Further columns are refused.
+        materials: where given, names of materials are checked against it.
+
+    Returns:
+        A new table, n rows, exactly `DESIGN_COLUMNS`, same index.
+
+    Raises:
+        Refusal: an unknown column, a cell that is no finite number, a negative value, shares that do not sum to 100.
+    """
+    unknown = [name for name in table.columns if name not in DESIGN_COLUMNS]
+    if unknown:
+        raise Refusal(f"column {unknown[0]!r} is no part of a recipe or protocol: {nearest(str(unknown[0]), DESIGN_COLUMNS)}")
+    full = table.copy()
+    for name, value in {**PUBLISHED_RECIPE, **PUBLISHED_PROTOCOL}.items():
+        if name not in full:
+            full[name] = value
+    for name in DESIGN_COLUMNS:
+        if name not in TEXT_COLUMNS and name in full:
+            full[name] = _numbers(full[name], name)
+    no_active = full["active"].eq("none")
+    if "active_wt_pct" not in table:
+        full.loc[no_active, "active_wt_pct"] = 0.0
+    if "carbon_wt_pct" not in full:
+        no_carbon = full["carbon"].eq("none")
+        full["carbon_wt_pct"] = 100.0 - full["sse_wt_pct"] - full["active_wt_pct"]
+        full.loc[no_carbon, "carbon_wt_pct"] = 0.0
+        if "sse_wt_pct" not in table:
+            full.loc[no_carbon, "sse_wt_pct"] = 100.0 - full.loc[no_carbon, "active_wt_pct"]
+    if "sse_wt_pct" not in table and "carbon_wt_pct" in table:
+        full["sse_wt_pct"] = 100.0 - full["active_wt_pct"] - full["carbon_wt_pct"]
+    full["cycles"] = full["cycles"].astype(int)
+    _check_shares(full)
+    if materials is not None:
+        _check_names(full, materials)
+    return full[list(DESIGN_COLUMNS)]
+
+
+def _numbers(column: pd.Series, name: str) -> pd.Series:
+    numbers = pd.to_numeric(column, errors="coerce").astype(float)
+    for label, value in numbers.items():
+        given = column.loc[label] if column.index.is_unique else value
+        if (math.isnan(value) and name not in _MAY_BE_NAN) or math.isinf(value):
+            raise Refusal(f"row {label}, column {name}: {given!r} is not a finite number")
+        if value < 0:
+            raise Refusal(f"row {label}, column {name}: {value:g} is negative; it must be 0 or more")
+    return numbers
+
+
+def _check_shares(full: pd.DataFrame) -> None:
+    total = full["active_wt_pct"] + full["sse_wt_pct"] + full["carbon_wt_pct"]
+    wrong = (total - 100.0).abs() > 0.1
+    if wrong.any():
+        row = full[wrong].iloc[0]
+        raise Refusal(
+            f"row {full.index[wrong][0]}: active {row.active_wt_pct:g} + SSE {row.sse_wt_pct:g} + carbon "
+            f"{row.carbon_wt_pct:g} wt% sum to {total[wrong].iloc[0]:g}, not 100"
+        )
+    for kind in ("active", "carbon"):
+        odd = full[kind].eq("none") & full[f"{kind}_wt_pct"].gt(0)
+        if odd.any():
+            share = full.loc[odd, f"{kind}_wt_pct"].iloc[0]
+            raise Refusal(f"row {full.index[odd][0]}: {kind} is 'none' but {kind}_wt_pct is {share:g}; it must be 0")
+
+
+def _check_names(full: pd.DataFrame, materials: Materials) -> None:
+    for name in full["sse"].unique():
+        materials.electrolyte(name)
+    for name in full["active"].unique():
+        if name != "none":
+            materials.active(name)
+    for name in full["carbon"].unique():
+        if name != "none":
+            materials.carbon(name)
+    for name in full["mixer"].unique():
+        materials.mixer(name)
+    for name in full["anode"].unique():
+        materials.anode(name)
