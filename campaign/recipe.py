@@ -70,7 +70,9 @@ def complete(table: pd.DataFrame, materials: Materials | None = None) -> pd.Data
     """
     unknown = [name for name in table.columns if name not in DESIGN_COLUMNS]
     if unknown:
-        raise Refusal(f"column {unknown[0]!r} is no part of a recipe or protocol: {nearest(str(unknown[0]), DESIGN_COLUMNS)}")
+        raise Refusal(
+            f"column {unknown[0]!r} is no part of a recipe or protocol: {nearest(str(unknown[0]), DESIGN_COLUMNS)}"
+        )
     full = table.copy()
     for name, value in {**PUBLISHED_RECIPE, **PUBLISHED_PROTOCOL}.items():
         if name not in full:
@@ -98,8 +100,7 @@ def complete(table: pd.DataFrame, materials: Materials | None = None) -> pd.Data
 
 def _numbers(column: pd.Series, name: str) -> pd.Series:
     numbers = pd.to_numeric(column, errors="coerce").astype(float)
-    for label, value in numbers.items():
-        given = column.loc[label] if column.index.is_unique else value
+    for label, given, value in zip(column.index, column, numbers, strict=True):
         if (math.isnan(value) and name not in _MAY_BE_NAN) or math.isinf(value):
             raise Refusal(f"row {label}, column {name}: {given!r} is not a finite number")
         if value < 0:

@@ -183,9 +183,9 @@ def _read(path: Path, kind: type[Any]) -> dict[str, Any]:
         rows: dict[str, Any] = {}
         for number, cells in enumerate(reader, start=2):
             values = {name: _cell(cells[name], hints[name], path, number, name) for name in columns}
-            if values["name"] in rows:
-                raise Refusal(f"{path}, row {number}: {values['name']} is defined twice")
-            rows[values["name"]] = kind(**values)
+            if (name := str(values["name"])) in rows:
+                raise Refusal(f"{path}, row {number}: {name} is defined twice")
+            rows[name] = kind(**values)
     return rows
 
 
