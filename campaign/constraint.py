@@ -1,0 +1,214 @@
+"""Constraints on a recipe, written as text: `"active_wt_pct + carbon_wt_pct <= 50"`, `"sse != 'LGPS' or speed_rpm < 1500"`.
+
+The text is read by Python's own parser and walked against a whitelist; nothing is ever evaluated as code. Known are
+numbers, quoted names, parameters, `+ - * / **`, `sqrt exp log log10 abs min max`, `<= < >= > == !=` (also chained),
+`in`, `and`, `or`, `not`.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from campaign.errors import Refusal
+from campaign.names import nearest
+
+Mask = npt.NDArray[np.bool_]
+
+RELATIVE_SLACK = 1e-9
+"""Rounding that a bound forgives, relative to the smaller side: 0.1 + 0.2 <= 0.3 holds."""
+
+ABSOLUTE_SLACK = 1e-12
+"""The same where a side is 0: 0.1 + 0.2 - 0.3 <= 0 holds."""
+
+_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "sqrt": np.sqrt,
+    "exp": np.exp,
+    "log": np.log,
+    "log10": np.log10,
+    "abs": np.abs,
+    "min": lambda *args: np.minimum.reduce(np.broadcast_arrays(*args)),
+    "max": lambda *args: np.maximum.reduce(np.broadcast_arrays(*args)),
+}
+_ORDERED = (ast.LtE, ast.Lt, ast.GtE, ast.Gt)
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """One condition that every proposed recipe meets.
+
+    >>> Constraint("10 <= active_wt_pct + carbon_wt_pct <= 50").holds(
+    ...     pd.DataFrame({"active_wt_pct": [20, 30], "carbon_wt_pct": [20, 30]})
+    ... )
+    array([ True, False])
+    """
+
+    text: str
+    tree: ast.expr = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        try:
+            tree = ast.parse(self.text.strip(), mode="eval").body
+        except (SyntaxError, ValueError, RecursionError) as error:
+            raise Refusal(
+                f"constraint {self.text!r} cannot be read; right would be e.g. 'active_wt_pct <= 40'"
+            ) from error
+        if not _is_condition(tree):
+            raise Refusal(
+                f"constraint {self.text!r} compares nothing; it needs <=, >=, <, >, ==, != or in, "
+                "e.g. 'active_wt_pct <= 40'"
+            )
+        _check(tree, self.text)
+        object.__setattr__(self, "tree", tree)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Parameters named, in order of first appearance."""
+        called = {node.func for node in ast.walk(self.tree) if isinstance(node, ast.Call)}
+        found = [node for node in ast.walk(self.tree) if isinstance(node, ast.Name) and node not in called]
+        found.sort(key=lambda node: (node.lineno, node.col_offset))
+        return tuple(dict.fromkeys(node.id for node in found))
+
+    def holds(self, table: pd.DataFrame) -> Mask:
+        """Return for each of n recipes whether the condition is met (an undefined value, such as 0/0, is not)."""
+        columns = {name: table[name].to_numpy() for name in self.names}
+        with np.errstate(all="ignore"):
+            met = _truth(self.tree, columns)
+        return np.broadcast_to(met, len(table)).astype(bool)
+
+    def balance(self, numeric: tuple[str, ...]) -> str | None:
+        """Return the parameter that an equality fixes once the others are chosen (the last one named), else None."""
+        tree = self.tree
+        if not (isinstance(tree, ast.Compare) and len(tree.ops) == 1 and isinstance(tree.ops[0], ast.Eq)):
+            return None
+        candidates = [name for name in self.names if name in numeric]
+        return candidates[-1] if candidates and len(candidates) == len(self.names) else None
+
+    def solve(self, table: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
+        """Return for each of n recipes the value of `name` that makes an equality true.
+
+        Raises:
+            Refusal: the equality is not linear in `name`.
+        """
+        assert isinstance(self.tree, ast.Compare)
+        left, right = self.tree.left, self.tree.comparators[0]
+        columns: dict[str, Any] = {other: table[other].to_numpy(float) for other in self.names}
+
+        def gap(value: float) -> npt.NDArray[np.float64]:
+            columns[name] = np.full(len(table), value)
+            with np.errstate(all="ignore"):
+                return np.asarray(_value(left, columns) - _value(right, columns), dtype=float)
+
+        at_0, at_1, at_2 = gap(0.0), gap(1.0), gap(2.0)
+        slope = at_1 - at_0
+        bend = np.abs(at_2 - at_1 - slope)
+        if not np.isfinite(bend).all() or (bend > 1e-6 * (1 + np.abs(slope))).any() or (slope == 0).any():
+            raise Refusal(f"constraint {self.text!r}: an equality must be linear in {name}, the last parameter named")
+        return np.asarray(-at_0 / slope, dtype=np.float64)
+
+
+def _is_condition(tree: ast.expr) -> bool:
+    if isinstance(tree, ast.BoolOp):
+        return all(_is_condition(value) for value in tree.values)
+    if isinstance(tree, ast.UnaryOp):
+        return isinstance(tree.op, ast.Not) and _is_condition(tree.operand)
+    return isinstance(tree, ast.Compare)
+
+
+def _check(tree: ast.expr, text: str) -> None:
+    """Refuse everything that is not on the whitelist, before any recipe is looked at."""
+    for node in _expressions(tree):
+        if isinstance(node, ast.Call):
+            name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
+            if name not in _FUNCTIONS or node.keywords or not node.args:
+                raise Refusal(f"constraint {text!r}: {name}() is not known here; {nearest(name, _FUNCTIONS)}")
+        elif isinstance(node, ast.BinOp) and type(node.op) not in _ARITHMETIC:
+            raise Refusal(f"constraint {text!r}: of arithmetic only + - * / ** are known")
+        elif isinstance(node, ast.Constant) and not isinstance(node.value, int | float | str):
+            raise Refusal(f"constraint {text!r}: {node.value!r} is neither a number nor a quoted name")
+        elif isinstance(node, ast.Compare) and any(isinstance(op, ast.Is | ast.IsNot) for op in node.ops):
+            raise Refusal(f"constraint {text!r}: write == or != instead of is")
+
+
+def _expressions(tree: ast.expr) -> Iterator[ast.expr]:
+    allowed = (
+        ast.BoolOp,
+        ast.UnaryOp,
+        ast.BinOp,
+        ast.Compare,
+        ast.Call,
+        ast.Name,
+        ast.Constant,
+        ast.Tuple,
+        ast.List,
+    )
+    if not isinstance(tree, allowed):
+        raise Refusal(f"a constraint may not contain {ast.unparse(tree)!r}: only parameters, numbers and comparisons")
+    yield tree
+    children = tree.args if isinstance(tree, ast.Call) else ast.iter_child_nodes(tree)
+    for child in children:
+        if isinstance(child, ast.expr):
+            yield from _expressions(child)
+
+
+def _value(tree: ast.expr, columns: Mapping[str, Any]) -> Any:
+    if isinstance(tree, ast.Constant):
+        # np.float64 overflows to inf, which no bound admits; Python's own float would raise.
+        return np.float64(tree.value) if isinstance(tree.value, int | float) else tree.value
+    if isinstance(tree, ast.Name):
+        return columns[tree.id]
+    if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub | ast.UAdd):
+        inner = _value(tree.operand, columns)
+        return -inner if isinstance(tree.op, ast.USub) else inner
+    if isinstance(tree, ast.BinOp):
+        return _ARITHMETIC[type(tree.op)](_value(tree.left, columns), _value(tree.right, columns))
+    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
+        return _FUNCTIONS[tree.func.id](*(_value(argument, columns) for argument in tree.args))
+    return _truth(tree, columns)
+
+
+def _truth(tree: ast.expr, columns: Mapping[str, Any]) -> Any:
+    if isinstance(tree, ast.BoolOp):
+        parts = [np.asarray(_truth(value, columns), dtype=bool) for value in tree.values]
+        combine = np.logical_and if isinstance(tree.op, ast.And) else np.logical_or
+        return combine.reduce(np.broadcast_arrays(*parts))
+    if isinstance(tree, ast.UnaryOp):
+        return ~np.asarray(_truth(tree.operand, columns), dtype=bool)
+    assert isinstance(tree, ast.Compare)
+    sides = [tree.left, *tree.comparators]
+    links = [_compare(op, a, b, columns) for op, a, b in zip(tree.ops, sides[:-1], sides[1:], strict=True)]
+    return np.logical_and.reduce(np.broadcast_arrays(*links))
+
+
+def _compare(op: ast.cmpop, left: ast.expr, right: ast.expr, columns: Mapping[str, Any]) -> Any:
+    if isinstance(op, ast.In | ast.NotIn):
+        members = right.elts if isinstance(right, ast.Tuple | ast.List) else [right]
+        inside = np.isin(np.asarray(_value(left, columns)), [_value(member, columns) for member in members])
+        return inside if isinstance(op, ast.In) else ~inside
+    a, b = np.asarray(_value(left, columns)), np.asarray(_value(right, columns))
+    if isinstance(op, ast.Eq | ast.NotEq):
+        same = (np.abs(a - b) <= 1e-6 * (1 + np.abs(b))) if a.dtype.kind in "fiu" and b.dtype.kind in "fiu" else a == b
+        return same if isinstance(op, ast.Eq) else ~np.asarray(same)
+    if a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
+        raise Refusal(f"a constraint orders a name: {ast.unparse(left)} and {ast.unparse(right)} can only be == or !=")
+    slack = RELATIVE_SLACK * np.minimum(np.abs(a), np.abs(b)) + ABSOLUTE_SLACK
+    assert isinstance(op, _ORDERED)
+    if isinstance(op, ast.LtE):
+        return a <= b + slack
+    if isinstance(op, ast.GtE):
+        return a >= b - slack
+    return a < b if isinstance(op, ast.Lt) else a > b

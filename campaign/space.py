@@ -1,0 +1,334 @@
+"""The search space: what may be varied, what is allowed, and the map between recipes and the unit cube.
+
+A recipe is a row of a DataFrame with one column a parameter. Encoded, it is a row of floats: each numeric parameter on
+the unit scale (0 at its lower bound, 1 at its upper), each category as the index of its name in `levels`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from campaign.constraint import Constraint, Mask
+from campaign.errors import Refusal
+from campaign.names import nearest
+from campaign.parameter import Category, Floats, Numeric, Parameter, parse_parameter
+
+_TRIES = 22
+"""Sobol draws double until enough are feasible; 2**22 points find a region of one part in a million."""
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """What may be proposed. Build one with `SearchSpace.of`."""
+
+    parameters: tuple[Parameter, ...]
+    constraints: tuple[Constraint, ...] = ()
+    forbidden: tuple[Mapping[str, Any], ...] = ()
+    """Combinations that may not be made: each a mapping of parameter to value (or list of values)."""
+    descriptors: Mapping[str, pd.DataFrame] = field(default_factory=dict, compare=False)
+    """Per category, a table with one row a name and one column a property (number or text)."""
+
+    def __post_init__(self) -> None:
+        if not self.parameters:
+            raise Refusal("the space is empty; name at least one parameter, e.g. speed_rpm: (400, 2000)")
+        for constraint in self.constraints:
+            for name in constraint.names:
+                self._require(name, f"constraint {constraint.text!r}")
+            constraint.holds(
+                self._corner()
+            )  # a comparison that makes no sense is refused now, not at the first proposal
+        for combination in self.forbidden:
+            for name, values in combination.items():
+                parameter = self._require(name, f"forbidden combination {dict(combination)!r}")
+                if isinstance(parameter, Category):
+                    parameter.read(pd.Series(_listed(values), dtype=object))
+        for name, table in self.descriptors.items():
+            parameter = self._require(name, "descriptors")
+            if not isinstance(parameter, Category):
+                raise Refusal(f"descriptors: {name} is a number, not a choice among names")
+            absent = [level for level in parameter.levels if level not in table.index]
+            if absent:
+                raise Refusal(f"descriptors of {name}: {absent[0]} has no row; every choice needs one")
+
+    @classmethod
+    def of(
+        cls,
+        space: Mapping[str, Any],
+        *,
+        constraints: Iterable[str] = (),
+        steps: Mapping[str, float] | None = None,
+        forbidden: Iterable[Mapping[str, Any]] = (),
+        descriptors: Mapping[str, Any] | None = None,
+        log: Iterable[str] = (),
+    ) -> Self:
+        """Build a space from plain values.
+
+        Args:
+            space: parameter to `(low, high)`, to a list of names, or to a mapping (low, high, step, log / choices).
+            constraints: conditions as text, see `campaign.constraint`.
+            steps: parameter to step, e.g. `{"speed_rpm": 25}`; settings count from the lower bound.
+            forbidden: combinations that may not be made, e.g. `{"sse": "LGPS", "active": ["Te", "Se"]}`.
+            descriptors: category to a table (or mapping of name to mapping) of its names' properties. Names with a
+                row that are not among the choices may be told but are never proposed.
+            log: parameters on a log scale.
+
+        Raises:
+            Refusal: bounds reversed, unknown names, a constraint that cannot be read.
+        """
+        if not isinstance(space, Mapping):
+            raise Refusal(f"the space must map each parameter to its bounds or choices, not be {type(space).__name__}")
+        steps, log = dict(steps or {}), tuple(log)
+        for name in (*steps, *log):
+            if name not in space:
+                raise Refusal(f"step or log scale for {name!r}, which is no parameter; {nearest(str(name), space)}")
+        tables = {name: _table(name, given) for name, given in (descriptors or {}).items()}
+        parameters = []
+        for name, given in space.items():
+            known = [str(label) for label in tables[name].index] if name in tables else []
+            parameter = parse_parameter(name, given, step=steps.get(name), known=known)
+            if name in log:
+                if not isinstance(parameter, Numeric):
+                    raise Refusal(f"{name}: a log scale has no meaning for a choice among names")
+                parameter = Numeric(name, parameter.low, parameter.high, parameter.step, log=True)
+            parameters.append(parameter)
+        if isinstance(constraints, str):
+            constraints = (constraints,)
+        return cls(
+            tuple(parameters),
+            tuple(Constraint(str(text)) for text in constraints),
+            tuple(MappingProxyType(dict(combination)) for combination in forbidden),
+            MappingProxyType(tables),
+        )
+
+    # ---- what is in it -------------------------------------------------------------------------------------------
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all parameters, in order."""
+        return tuple(parameter.name for parameter in self.parameters)
+
+    @cached_property
+    def numeric(self) -> tuple[Numeric, ...]:
+        """The numeric parameters."""
+        return tuple(parameter for parameter in self.parameters if isinstance(parameter, Numeric))
+
+    @cached_property
+    def categories(self) -> tuple[Category, ...]:
+        """The categorical parameters."""
+        return tuple(parameter for parameter in self.parameters if isinstance(parameter, Category))
+
+    @property
+    def n_combinations(self) -> int:
+        """How many combinations of names there are (1 without categories)."""
+        return int(np.prod([len(category.choices) for category in self.categories], dtype=np.int64))
+
+    def combinations(self) -> list[tuple[int, ...]]:
+        """Every combination of category indices, in order of `categories`."""
+        return list(itertools.product(*(range(len(category.choices)) for category in self.categories)))
+
+    def __getitem__(self, name: str) -> Parameter:
+        return self._require(name, "space")
+
+    # ---- recipes <-> unit cube -----------------------------------------------------------------------------------
+
+    def check(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return n told recipes with exactly this space's columns as numbers and known names.
+
+        Values somewhat outside the bounds are kept: what was really mixed is what is learned from.
+
+        Raises:
+            Refusal: a missing column, a cell that is no finite number, a name nobody defined, a slip of unit.
+        """
+        if not isinstance(table, pd.DataFrame):
+            raise Refusal(
+                f"recipes must be a DataFrame with columns {', '.join(self.names)}, not {type(table).__name__}"
+            )
+        columns: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if parameter.name not in table.columns:
+                raise Refusal(f"column {parameter.name} is missing; {nearest(parameter.name, map(str, table.columns))}")
+            column = table[parameter.name]
+            if isinstance(parameter, Numeric):
+                columns[parameter.name] = parameter.read(column)
+            else:
+                columns[parameter.name] = np.array(parameter.levels, dtype=object)[parameter.read(column)]
+        return pd.DataFrame(columns, index=table.index)
+
+    def encode(self, table: pd.DataFrame, *, one_hot: bool = False) -> Floats:
+        """Map n recipes to the unit cube: n x (number of parameters), or wider with categories one-hot."""
+        table = self.check(table)
+        blocks: list[npt.NDArray[Any]] = []
+        for parameter in self.parameters:
+            column = table[parameter.name]
+            if isinstance(parameter, Numeric):
+                blocks.append(parameter.to_unit(column.to_numpy(float))[:, None])
+            elif one_hot:
+                blocks.append(np.eye(len(parameter.levels))[parameter.read(column)])
+            else:
+                blocks.append(parameter.read(column)[:, None])
+        return np.hstack(blocks).astype(float)
+
+    def decode(self, units: npt.ArrayLike) -> pd.DataFrame:
+        """Map n x (number of parameters) encoded rows to recipes: clipped to the bounds, snapped, balanced."""
+        units = np.atleast_2d(np.asarray(units, dtype=float))
+        columns: dict[str, Any] = {}
+        for parameter, column in zip(self.parameters, units.T, strict=True):
+            if isinstance(parameter, Numeric):
+                columns[parameter.name] = parameter.from_unit(column)
+            else:
+                index = np.clip(np.round(column), 0, len(parameter.levels) - 1).astype(int)
+                columns[parameter.name] = np.array(parameter.levels, dtype=object)[index]
+        return self._balance(pd.DataFrame(columns))
+
+    def snap(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the nearest recipes that can be set: within bounds, on the steps, equalities balanced."""
+        return self.decode(self.encode(table)).set_index(table.index)
+
+    # ---- what is allowed -----------------------------------------------------------------------------------------
+
+    def feasible(self, table: pd.DataFrame) -> Mask:
+        """Return for each of n recipes whether bounds, constraints and forbidden combinations all allow it."""
+        allowed = np.ones(len(table), dtype=bool)
+        for parameter in self.parameters:
+            column = table[parameter.name]
+            if isinstance(parameter, Category):
+                allowed &= column.isin(parameter.choices).to_numpy()
+            else:
+                slack = 1e-9 * max(abs(parameter.low), abs(parameter.high))
+                allowed &= column.between(parameter.low - slack, parameter.high + slack).to_numpy()
+        for constraint in self.constraints:
+            allowed &= constraint.holds(table)
+        for combination in self.forbidden:
+            allowed &= ~_matches(table, combination)
+        return allowed
+
+    def objections(self, recipe: pd.Series) -> list[str]:
+        """Return what speaks against one recipe, one sentence each; an empty list if nothing does."""
+        table = self.check(recipe.to_frame().T)
+        found = []
+        for parameter in self.numeric:
+            value = float(table[parameter.name].iloc[0])
+            if not parameter.low <= value <= parameter.high:
+                found.append(f"{parameter.name} {value:g} lies outside {parameter.low:g} to {parameter.high:g}")
+        found += [f"{rule.text!r} is not met" for rule in self.constraints if not rule.holds(table)[0]]
+        found += [f"{dict(rule)!r} is forbidden" for rule in self.forbidden if _matches(table, rule)[0]]
+        return found
+
+    def sample(self, n: int, *, seed: int) -> pd.DataFrame:
+        """Draw n feasible recipes evenly (scrambled Sobol, rejected where not allowed); fewer if no more exist.
+
+        Raises:
+            Refusal: no recipe meets all constraints.
+        """
+        from scipy.stats import qmc  # imported here: scipy.stats costs half a second that `--help` need not pay
+
+        engine = qmc.Sobol(len(self.parameters), scramble=True, rng=np.random.default_rng(seed))
+        widths = np.array([len(p.choices) if isinstance(p, Category) else 0 for p in self.parameters])
+        finite = all(parameter.n_settings < np.inf for parameter in self.numeric)
+        found = pd.DataFrame()
+        drawn, size = 0, 1 << max(3, int(np.ceil(np.log2(max(1, n)))))
+        while drawn < 1 << _TRIES:
+            units = engine.random(size)
+            units = np.where(widths > 0, np.floor(units * widths), units)
+            batch = self.decode(units)
+            found = pd.concat([found, batch[self.feasible(batch)]], ignore_index=True)
+            if finite:
+                found = found.drop_duplicates(ignore_index=True)
+            drawn += size
+            if len(found) >= n or (len(found) and drawn >= 64 * n and finite):
+                return found.head(n)
+            size = drawn
+        if found.empty:
+            rules = "; ".join(rule.text for rule in self.constraints) or "the forbidden combinations"
+            raise Refusal(
+                f"no recipe within the bounds meets all constraints ({rules}); widen the bounds or the constraints"
+            )
+        return found.head(n)
+
+    # ---- JSON ----------------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the space as plain values for JSON; `from_dict` reads it back."""
+        parameters: dict[str, Any] = {}
+        for parameter in self.parameters:
+            if isinstance(parameter, Numeric):
+                entry: dict[str, Any] = {
+                    "low": parameter.low,
+                    "high": parameter.high,
+                    "step": parameter.step,
+                    "log": parameter.log,
+                }
+            else:
+                entry = {"choices": list(parameter.choices), "known": list(parameter.known)}
+            parameters[parameter.name] = entry
+        return {
+            "parameters": parameters,
+            "constraints": [constraint.text for constraint in self.constraints],
+            "forbidden": [dict(combination) for combination in self.forbidden],
+            "descriptors": {
+                name: table.astype(object).where(table.notna(), None).to_dict("index")
+                for name, table in self.descriptors.items()
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote."""
+        return cls.of(
+            saved["parameters"],
+            constraints=saved["constraints"],
+            forbidden=saved["forbidden"],
+            descriptors=saved["descriptors"],
+        )
+
+    # ---- helpers -------------------------------------------------------------------------------------------------
+
+    def _require(self, name: str, where: str) -> Parameter:
+        for parameter in self.parameters:
+            if parameter.name == name:
+                return parameter
+        raise Refusal(f"{where}: {name!r} is no parameter of the space; {nearest(str(name), self.names)}")
+
+    def _corner(self) -> pd.DataFrame:
+        return pd.DataFrame({p.name: [p.low if isinstance(p, Numeric) else p.choices[0]] for p in self.parameters})
+
+    def _balance(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Make linear equalities true by their last parameter, which is then no free choice."""
+        numeric = tuple(parameter.name for parameter in self.numeric)
+        for constraint in self.constraints:
+            name = constraint.balance(numeric)
+            if name is not None:
+                table[name] = np.round(constraint.solve(table, name), 12)
+        return table
+
+
+def _listed(values: Any) -> Sequence[Any]:
+    return values if isinstance(values, list | tuple) else [values]
+
+
+def _matches(table: pd.DataFrame, combination: Mapping[str, Any]) -> Mask:
+    matched = np.ones(len(table), dtype=bool)
+    for name, values in combination.items():
+        matched &= table[name].isin(_listed(values)).to_numpy()
+    return matched
+
+
+def _table(name: str, given: Any) -> pd.DataFrame:
+    if isinstance(given, pd.DataFrame):
+        table = given.copy()
+    elif isinstance(given, Mapping) and all(isinstance(row, Mapping) for row in given.values()):
+        table = pd.DataFrame.from_dict({key: dict(row) for key, row in given.items()}, orient="index")
+    else:
+        raise Refusal(f"descriptors of {name}: needs a table with one row a name")
+    if not table.index.is_unique:
+        raise Refusal(f"descriptors of {name}: {table.index[table.index.duplicated()][0]} stands twice")
+    return table

@@ -1,0 +1,160 @@
+"""The search space: what may be proposed, and the map between recipes and the unit cube."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from campaign.errors import Refusal
+from campaign.space import SearchSpace
+
+BOX = {"speed_rpm": (400, 2000), "time_h": (0.5, 12), "active_wt_pct": (15, 40), "sse": ["LPSCl", "LPSBr", "LGPS"]}
+
+
+def test_what_is_sampled_is_feasible_stepped_and_repeats_under_a_seed():
+    space = SearchSpace.of(
+        BOX,
+        steps={"speed_rpm": 25, "time_h": 0.25},
+        constraints=["time_h * (speed_rpm/2000)**2 <= 6", "active_wt_pct + 10 <= 45"],
+        forbidden=[{"sse": "LGPS"}],
+    )
+    recipes = space.sample(200, seed=3)
+    assert len(recipes) == 200
+    assert space.feasible(recipes).all()
+    assert (recipes.time_h * (recipes.speed_rpm / 2000) ** 2 <= 6 + 1e-9).all()
+    assert recipes.active_wt_pct.le(35 + 1e-9).all()
+    assert (recipes.speed_rpm % 25 == 0).all() and (recipes.time_h % 0.25 == 0).all()
+    assert set(recipes.sse) == {"LPSCl", "LPSBr"}
+    pd.testing.assert_frame_equal(recipes, space.sample(200, seed=3))
+    assert not recipes.equals(space.sample(200, seed=4))
+
+
+@given(st.floats(400, 2000), st.floats(0.5, 12), st.floats(15, 40), st.sampled_from(BOX["sse"]))
+def test_recipes_survive_the_round_trip_through_the_unit_cube(speed, time, active, sse):
+    space = SearchSpace.of(BOX, log=["time_h"])
+    recipe = pd.DataFrame({"speed_rpm": [speed], "time_h": [time], "active_wt_pct": [active], "sse": [sse]})
+    units = space.encode(recipe)
+    assert units.shape == (1, 4) and (units[:, :3] >= -1e-12).all() and (units[:, :3] <= 1 + 1e-12).all()
+    pd.testing.assert_frame_equal(space.decode(units), recipe, check_exact=False, rtol=1e-9)
+
+
+@given(st.floats(-5, 50), st.floats(0.01, 3))
+def test_snapping_stays_within_half_a_step_and_the_bounds(value, step):
+    space = SearchSpace.of({"x": (1.0, 30.0)}, steps={"x": step})
+    snapped = space.snap(pd.DataFrame({"x": [value]})).x[0]
+    assert 1 <= snapped <= 30 + 1e-9
+    if 1 <= value <= 30 - step:
+        assert abs(snapped - value) <= step / 2 + 1e-6
+    assert space.snap(pd.DataFrame({"x": [snapped]})).x[0] == pytest.approx(snapped, abs=1e-9)
+
+
+def test_one_hot_encoding_has_one_column_a_name():
+    space = SearchSpace.of(BOX)
+    coded = space.encode(space.sample(16, seed=0), one_hot=True)
+    assert coded.shape == (16, 6)
+    assert (coded[:, 3:].sum(axis=1) == 1).all()
+
+
+def test_an_equality_is_balanced_by_its_last_parameter():
+    space = SearchSpace.of(
+        {"active_wt_pct": (15, 40), "sse_wt_pct": (40, 60), "carbon_wt_pct": (5, 30)},
+        constraints=["active_wt_pct + sse_wt_pct + carbon_wt_pct == 100"],
+    )
+    recipes = space.sample(50, seed=1)
+    assert np.allclose(recipes.sum(axis=1), 100)
+    assert space.feasible(recipes).all()
+
+
+def test_told_recipes_may_lie_a_little_outside_the_bounds():
+    space = SearchSpace.of(BOX)
+    told = pd.DataFrame({"speed_rpm": [0.0], "time_h": [14.0], "active_wt_pct": [45.0], "sse": ["LGPS"]})
+    assert space.encode(told)[0, 0] < 0 and space.encode(told)[0, 1] > 1
+    assert not space.feasible(told)[0]
+    assert len(space.objections(told.iloc[0])) == 3
+
+
+def test_a_name_with_descriptors_may_be_told_but_is_never_proposed():
+    space = SearchSpace.of({"sse": ["A", "B"]}, descriptors={"sse": {n: {"k": i} for i, n in enumerate("ABC")}})
+    assert space.encode(pd.DataFrame({"sse": ["C"]}))[0, 0] == 2
+    assert set(space.sample(64, seed=0).sse) == {"A", "B"}
+
+
+def test_a_finite_space_gives_each_recipe_once():
+    space = SearchSpace.of({"x": (0, 2), "kind": ["a", "b"]}, steps={"x": 1})
+    assert len(space.sample(100, seed=0)) == 6
+
+
+def test_json_round_trip_keeps_everything():
+    space = SearchSpace.of(
+        {"x": (1, 10), "kind": ["a", "b"]},
+        steps={"x": 0.5},
+        log=["x"],
+        constraints=["x <= 9 or kind == 'a'"],
+        forbidden=[{"kind": "b", "x": [1.0, 1.5]}],
+        descriptors={"kind": {"a": {"k": 1.0, "halide": "Cl"}, "b": {"k": None, "halide": "Br"}}},
+    )
+    back = SearchSpace.from_dict(json.loads(json.dumps(space.to_dict())))
+    assert back == space
+    pd.testing.assert_frame_equal(back.sample(20, seed=5), space.sample(20, seed=5))
+
+
+@pytest.mark.parametrize(
+    ("space", "options", "said"),
+    [
+        ({"x": (2, 1)}, {}, "reversed"),
+        ({"x": (0, float("nan"))}, {}, "finite"),
+        ({"x": (0, float("inf"))}, {}, "finite"),
+        ({}, {}, "empty"),
+        ({"x": 3}, {}, "neither bounds"),
+        ({"x": ["a", 2]}, {}, "neither"),
+        ({"x": ["a", "a"]}, {}, "twice"),
+        ({"x": []}, {}, "neither|nothing"),
+        ({"x": (0, 1)}, {"steps": {"y": 1}}, "did you mean|known are"),
+        ({"x": (0, 1)}, {"steps": {"x": 0}}, "above 0"),
+        ({"x": (0, 1)}, {"log": ["x"]}, "log scale"),
+        ({"speed_rpm": (0, 1)}, {"constraints": ["spede_rpm <= 1"]}, "did you mean speed_rpm"),
+        ({"sse": ["LGPS"]}, {"forbidden": [{"sse": "LGP"}]}, "did you mean LGPS"),
+        ({"sse": ["LGPS"]}, {"constraints": ["sse <= 3"]}, "orders a name"),
+        ({"sse": ["LGPS"]}, {"descriptors": {"sse": {"LPSCl": {"k": 1}}}}, "LGPS has no row"),
+        ({"x y": (0, 1)}, {}, "plain name"),
+    ],
+)
+def test_a_space_that_makes_no_sense_is_refused_with_a_sentence(space, options, said):
+    with pytest.raises(Refusal, match=said):
+        SearchSpace.of(space, **options)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ({"time_h": 300.0}, "another unit"),
+        ({"time_h": "5,0"}, r"'5,0' is not a number; write 5\.0"),
+        ({"time_h": float("nan")}, "finite"),
+        ({"sse": "LPSCL"}, "did you mean LPSCl"),
+        ({"time_h": None}, "finite"),
+    ],
+)
+def test_a_tired_persons_recipe_is_refused_with_row_and_column(recipe, said):
+    row = {"speed_rpm": 1000.0, "time_h": 5.0, "active_wt_pct": 20.0, "sse": "LPSCl"} | recipe
+    with pytest.raises(Refusal, match=said):
+        SearchSpace.of(BOX).check(pd.DataFrame([row], index=[7]))
+
+
+def test_a_missing_column_names_the_nearest_one():
+    with pytest.raises(Refusal, match="speed_rpm is missing; did you mean speed_rpn"):
+        SearchSpace.of({"speed_rpm": (0, 1)}).check(pd.DataFrame({"speed_rpn": [1.0]}))
+
+
+def test_constraints_that_nothing_meets_are_refused():
+    with pytest.raises(Refusal, match="no recipe"):
+        SearchSpace.of({"x": (0, 1)}, constraints=["x >= 2"]).sample(3, seed=0)
+
+
+def test_the_space_imports_neither_torch_nor_scipy():
+    code = "import sys, campaign.space; sys.exit(any(m in sys.modules for m in ('torch', 'scipy')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
