@@ -29,6 +29,14 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
 
+def _defined(name: str) -> str:
+    try:
+        outcome.define(name)
+    except Refusal as refusal:
+        raise ValueError(str(refusal)) from None  # pydantic adds the place
+    return name
+
+
 class Range(_Frozen):
     """Bounds of a continuous axis, both ends allowed; `step` is what the mixer or the balance can set."""
 
@@ -52,8 +60,7 @@ class Objective(_Frozen):
     @field_validator("outcome")
     @classmethod
     def _known(cls, name: str) -> str:
-        outcome.define(name)
-        return name
+        return _defined(name)
 
 
 class OutcomeBound(_Frozen):
@@ -66,8 +73,7 @@ class OutcomeBound(_Frozen):
     @field_validator("outcome")
     @classmethod
     def _known(cls, name: str) -> str:
-        outcome.define(name)
-        return name
+        return _defined(name)
 
     @model_validator(mode="after")
     def _bounded(self) -> OutcomeBound:
@@ -144,21 +150,6 @@ class CampaignSpec(_Frozen):
     materials: Mapping[str, str] = {}
     schedule: str | None = None
 
-    @field_validator("space", mode="before")
-    @classmethod
-    def _space_items(cls, space: Any) -> Any:
-        if not isinstance(space, Mapping) or not space:
-            raise ValueError("must list at least one thing to vary, such as `speed_rpm: {low: 400, high: 2000}`")
-        for name, item in space.items():
-            if name not in recipe.DESIGN_COLUMNS:
-                raise ValueError(f"{name!r} cannot be varied: {nearest(str(name), recipe.DESIGN_COLUMNS)}")
-            if (name in recipe.TEXT_COLUMNS) != isinstance(item, list):
-                shape = "a list of names" if name in recipe.TEXT_COLUMNS else "{low: …, high: …}"
-                raise ValueError(f"{name} takes {shape}")
-            if isinstance(item, list) and len(set(map(str, item))) != len(item):
-                raise ValueError(f"{name} lists a name twice")
-        return space
-
     @model_validator(mode="after")
     def _prior_fits_evaluator(self) -> CampaignSpec:
         if self.evaluator == "physics" and self.prior == "physics":
@@ -229,6 +220,7 @@ def load_spec(path: str | Path) -> LoadedCampaign:
     """
     path = Path(path)
     data, lines = yaml_lines.read(path)
+    _check_space(data.get("space"), path, lines)
     try:
         spec = CampaignSpec.model_validate(data)
     except ValidationError as error:
@@ -243,7 +235,10 @@ def _sentence(
     error: ValidationError, data: Mapping[str, Any], path: Path, lines: Mapping[tuple[str | int, ...], int]
 ) -> str:
     """Turn the first fault that pydantic found into one sentence with the line."""
-    fault = min(error.errors(), key=lambda item: (item["type"] == "missing", _line(item["loc"], lines)))
+    faults = error.errors()
+    # A fault inside a list makes pydantic also say that the list is too short: the inner one is the cause.
+    inner = [a for a in faults if not any(b["loc"][: len(a["loc"])] == a["loc"] != b["loc"] for b in faults)]
+    fault = min(inner, key=lambda item: (item["type"] == "missing", _line(item["loc"], lines)))
     keys = _keys_in_file(fault["loc"], data)
     where = f"{path}, line {_line(keys, lines)}"
     name = ".".join(str(key) for key in keys) or "the file"
@@ -261,13 +256,11 @@ def _sentence(
 def _keys_in_file(loc: tuple[int | str, ...], found: Any) -> tuple[int | str, ...]:
     """Keep the part of pydantic's place that exists in the file (it also names union branches)."""
     keys: list[int | str] = []
-    data = found
     for key in loc:
-        if (isinstance(data, dict) and key in data) or (
-            isinstance(data, list) and isinstance(key, int) and key < len(data)
-        ):
+        inside = found if isinstance(found, dict) else dict(enumerate(found)) if isinstance(found, list) else {}
+        if key in inside:
             keys.append(key)
-            data = data[key]
+            found = inside[key]
     return tuple(keys)
 
 
@@ -290,6 +283,26 @@ def _fields_at(loc: tuple[int | str, ...]) -> list[str]:
     }
     model = kinds.get(str(loc[0]), CampaignSpec) if loc else CampaignSpec
     return list(model.model_fields)
+
+
+def _check_space(space: Any, path: Path, lines: Mapping[tuple[str | int, ...], int]) -> None:
+    """Refuse what cannot be varied before pydantic sees it: its words for a choice of two shapes help nobody."""
+    if space is None:
+        return  # pydantic says that the key is missing
+    where = f"{path}, line {_line(('space',), lines)}"
+    if not isinstance(space, dict) or not space:
+        raise Refusal(f"{where}: space must list what to vary, such as `speed_rpm: {{low: 400, high: 2000}}`")
+    for name, item in space.items():
+        where = f"{path}, line {_line(('space', name), lines)}"
+        if name not in recipe.DESIGN_COLUMNS:
+            raise Refusal(f"{where}: {name!r} cannot be varied: {nearest(name, recipe.DESIGN_COLUMNS)}")
+        if name in recipe.TEXT_COLUMNS:
+            if not isinstance(item, list) or not item or not all(isinstance(choice, str) for choice in item):
+                raise Refusal(f"{where}: {name} takes a list of names, such as [A, B]")
+            if len(set(item)) != len(item):
+                raise Refusal(f"{where}: {name} lists a name twice")
+        elif not isinstance(item, dict):
+            raise Refusal(f"{where}: {name} takes bounds, such as {{low: 1, high: 2}}")
 
 
 def _check_names(loaded: LoadedCampaign) -> None:

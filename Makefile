@@ -1,0 +1,38 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# PyTorch offers a CPU-only index; set TORCH_INDEX_URL to it to avoid the CUDA build.
+TORCH_INDEX := $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL),)
+PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: demo test soak lint setup clean
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Mixwright needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) $(TORCH_INDEX) torch
+	$(PIP) --editable '.[dev,neware]'
+	touch $@
+
+demo: setup
+	$(BIN)/mixwright run examples/lpscl_sulfur.yaml
+	@echo
+	@echo "The same question asked of a lab, from the published measurements alone:"
+	$(BIN)/mixwright propose examples/lpscl_sulfur_lab.yaml -q 4
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest -m 'not soak'
+
+soak: setup
+	$(BIN)/python -m pytest -m soak --timeout 7200
+
+clean:
+	rm -rf $(VENV) data build *.egg-info

@@ -1,0 +1,78 @@
+"""The command line: thin commands over the steps; results on stdout, progress and notes on stderr.
+
+Exit 0 done, 1 refused with a sentence, 2 wrong usage. Each command's module is imported only when it is called, so that
+`--help` and `status` never wait for torch, MLflow or Prefect.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from campaign.errors import Refusal
+
+_COMMANDS = {
+    "init": "start",
+    "run": "run",
+    "tick": "run",
+    "propose": "run",
+    "status": "review",
+    "report": "review",
+    "plot": "review",
+    "sync": "review",
+    "ingest": "lab",
+    "inspect": "lab",
+    "simulate": "physics",
+    "facts": "physics",
+    "doctor": "doctor",
+}
+
+
+class _Lazy(click.Group):
+    """A group whose commands live in modules that are imported when asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f"flows.cli.{_COMMANDS[cmd_name]}")
+        command = getattr(module, cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS:
+            from campaign.names import nearest
+
+            ctx.fail(f"there is no command {args[0]!r}: {nearest(args[0], _COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="mixwright")
+def cli() -> None:
+    """Find the best recipe for ultrahigh-speed mixing of lithium-chalcogen cathodes in the fewest lab trials."""
+
+
+def main() -> None:
+    """Run the command line; a refusal is one sentence on stderr and exit 1."""
+    try:
+        cli(standalone_mode=False)
+    except Refusal as refusal:
+        click.echo(f"mixwright: {refusal}", err=True)
+        sys.exit(1)
+    except click.ClickException as wrong:
+        wrong.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("mixwright: stopped; what was recorded is kept, the same command continues", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
