@@ -1,0 +1,37 @@
+"""The plots of a campaign: each takes a `CampaignView` and returns a `Plot`, a figure with the table behind it."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from campaign.errors import Refusal
+from campaign.names import nearest
+from review.data import CampaignView
+from review.plots import best_so_far as _best
+from review.plots import cycling as _cycling
+from review.plots import electrolytes as _electrolytes
+from review.plots import surface as _surface
+from review.plots.figure import Plot
+
+PLOTS: Mapping[str, Callable[[CampaignView], Plot]] = MappingProxyType(
+    {
+        _best.NAME: _best.best_so_far,
+        _cycling.NAME: _cycling.capacity_against_cycle,
+        _surface.NAME: _surface.objective_over_speed_time,
+        _electrolytes.NAME: _electrolytes.sse_comparison,
+    }
+)
+"""Name as in `mixwright plot CAMPAIGN NAME` -> function."""
+
+
+def draw(view: CampaignView, name: str) -> Plot:
+    """Draw one plot by its name.
+
+    Raises:
+        Refusal: no plot has this name.
+    """
+    if name not in PLOTS:
+        raise Refusal(f"no plot is called {name!r}: {nearest(name, PLOTS)}")
+    return PLOTS[name](view)
+
+
+__all__ = ["PLOTS", "Plot", "draw"]
