@@ -1,0 +1,1 @@
+"""One file for each schema that was ever released. A released file is never edited."""
