@@ -17,7 +17,8 @@ time, `by` a person or process; a fault is a `Refusal` sentence, and nothing is 
     register_file(campaign, sha256, name, size, at, by, subject, details) -> is it new; assign_file(campaign, sha256, subject)
     claim(name, by, at, ttl_s) / claim_next(campaign, …) -> Lease or None; renew, release      simulated work and ticks only
     pending_projection(campaign) -> table of (trial, seq); mark_projected(campaign, trial, seq); reset_projection(campaign)
-    backup(path); store.backup.restore(backup, ledger)
+    backup(path), export(folder, format="csv"|"parquet"|"json", files={sha256: path}), verify()
+    restore(backup, ledger path), import_export(folder, ledger path): module functions, make a new ledger
 
 Read doors (`Reader`; `ledger.as_of(seq)` has them all as of an earlier write; every answer is one moment):
     seq, campaigns(), spec(campaign) -> (version, dict), trials(campaign, recipe="done"|"asked"), trial(id), mixes(campaign),
@@ -26,9 +27,10 @@ Read doors (`Reader`; `ledger.as_of(seq)` has them all as of an earlier write; e
 
 from store.backup import restore
 from store.connection import Unavailable
+from store.exporting import import_export
 from store.leases import Lease
 from store.ledger import Ledger
 from store.reading import Reader
 from store.write import Stale
 
-__all__ = ["Lease", "Ledger", "Reader", "Stale", "Unavailable", "restore"]
+__all__ = ["Lease", "Ledger", "Reader", "Stale", "Unavailable", "import_export", "restore"]

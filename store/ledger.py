@@ -12,10 +12,11 @@ import sqlalchemy as sa
 
 from campaign.errors import Refusal
 from campaign.trial import Decision, SubjectId, read_id
-from store import backup, leases, lifecycle, proposing, recording, schema, upgrade
+from store import backup, exporting, leases, lifecycle, proposing, recording, schema, upgrade
 from store.connection import Connect, connect, refuse_network_file_system, sqlite_engine, transaction
 from store.leases import Lease
 from store.reading import Reader
+from store.verify import verify
 from store.write import Write, canonical, sha256, write
 
 
@@ -472,6 +473,14 @@ class Ledger(Reader):
         if self.path is None:
             raise Refusal("a ledger on a server is backed up by the server's own tools (pg_dump)")
         return backup.backup(self.path, target)
+
+    def export(self, folder: Path, *, format: str = "csv", files: Mapping[str, Path] | None = None) -> dict[str, int]:
+        """Write everything as plain files into a new folder; see `store.exporting`."""
+        return exporting.export(self._engine, folder, format=format, files=files)
+
+    def verify(self) -> None:
+        """Check the ledger from end to end; a `Refusal` says what is not sound."""
+        verify(self._engine)
 
     def _write(
         self,

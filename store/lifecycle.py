@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from datetime import datetime
@@ -142,6 +141,9 @@ def register_file(
 ) -> bool:
     """See `Ledger.register_file`. The key is the content itself."""
     target = None if subject is None else str(read_id(subject))
+    name = name.encode(
+        errors="replace"
+    ).decode()  # a name may hold bytes that are no text; the file is found by its hash
     is_new = False
 
     def work(write: Write) -> None:
@@ -193,8 +195,3 @@ def campaign_version(write: Write, campaign: str) -> int:
     _check_campaign(write, campaign)
     row = write.one(schema.campaign, name=campaign)
     return int(row["version"]) if row else 0
-
-
-def read_json(text: str | None) -> dict[str, Any]:
-    """A JSON column as a dictionary; empty where it is empty."""
-    return dict(json.loads(text)) if text else {}

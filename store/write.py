@@ -34,11 +34,13 @@ def canonical(value: Any) -> str:
         Refusal: an infinite number, or something that is no JSON.
     """
     try:
-        return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text.encode()  # half a character (a broken file name) cannot be stored
     except (TypeError, ValueError) as error:
         raise Refusal(
             f"the ledger holds numbers, text, lists and tables of them; it cannot hold this: {error}"
         ) from error
+    return text
 
 
 def _plain(value: Any) -> Any:
@@ -230,6 +232,7 @@ def write(
     if not key or not by.strip():
         raise Refusal(f"{verb}: a write needs a key and a name of who did it")
     at = in_utc(at)
+    canonical([key, by, why])
     digest = sha256(canonical([verb, campaign, content]))
     event, counter = schema.event, schema.ledger
     with transaction(engine, write=True) as connection:
