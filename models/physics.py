@@ -1,0 +1,118 @@
+"""The whole chain for n designs at once: inputs and parameters in, composite and cycling out, every step differentiable.
+
+    recipe -> mixing -> segregation -> composite -> [cell <-> ageing] over anchor cycles -> record of every cycle
+
+`quick` follows contact and cell in closed form. `full` lets the same trajectory carry the porous electrode: the ratio of
+the solved to the quick capacity at the anchors is put on the trajectory, which is followed once more with it, until the
+contact moves by less than the tolerance. Capacities between anchors are interpolated monotonically in ln(cycle).
+Source: physics.md sections 3 and 4; numerics of the cell: docs/cell_solver.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models import cell
+from models.ageing import CapacityOfCycle, Trajectory, age, anchors
+from models.cell import CellDesign, Fidelity, HalfCycle
+from models.composite import press
+from models.electrode import Powder, lump
+from models.inputs import Inputs
+from models.mixing import mix
+from models.parameters import Values
+from models.segregation import segregate
+
+JUMP_TOLERANCE = 2e-3
+"""Largest relative change of contact at an anchor at which the trajectory and the solved cells agree."""
+
+_MOST_PASSES = 3
+
+
+@dataclass(frozen=True)
+class Run:
+    """n designs followed over their cycles; tensors are (n,) or (draws, n) unless said otherwise.
+
+    Attributes:
+        powder: states before the first cycle.
+        trajectory: contact and capacity at the anchors.
+        discharges: the solved discharges, anchors stacked before draws and designs.
+        charges: the charges after them; None where no charge was asked for.
+    """
+
+    powder: Powder
+    trajectory: Trajectory
+    discharges: HalfCycle
+    charges: HalfCycle | None
+
+    @property
+    def cycles(self) -> tuple[int, ...]:
+        """The anchors."""
+        return self.trajectory.cycles
+
+    def discharge_at(self, cycle: int) -> Tensor:
+        """Discharge capacity (mAh cm-2) at an anchor."""
+        return self.trajectory.discharge_mAh_cm2[self.cycles.index(cycle)]
+
+    def at_anchors(self, flat: Tensor) -> Tensor:
+        """Unstack a field of a half-cycle: (anchors, *states, ...)."""
+        return flat.reshape(len(self.cycles), *self.trajectory.contact[0].shape, *flat.shape[1:])
+
+
+def prepare(x: Inputs, p: Values) -> Powder:
+    """Mix, segregate and press n designs."""
+    mixing = mix(x, p)
+    segregation = segregate(x, mixing, p)
+    return Powder(mixing, segregation, press(x, mixing, segregation, p))
+
+
+def run(
+    x: Inputs,
+    p: Values,
+    *,
+    last: int,
+    also: Sequence[int] = (),
+    fidelity: Fidelity = "quick",
+    charges: bool = False,
+    ratio: float = 1.8,
+) -> Run:
+    """Follow n designs to cycle `last`, with `also` among the anchors (whose cycle numbers grow by `ratio`)."""
+    powder = prepare(x, p)
+    at = anchors(last, also=also, ratio=ratio)
+
+    def quick(contact: Tensor, cycle: float) -> Tensor:
+        design = lump(x, powder, contact=contact, cycle=cycle, p=p)
+        return cell.discharge(design, fidelity="quick").capacity_mAh_cm2.reshape(contact.shape)
+
+    trajectory = age(x, powder, capacity=quick, cycles=at, p=p)
+    for _ in range(_MOST_PASSES):
+        discharges = cell.discharge(_stack(x, powder, trajectory, p), fidelity=fidelity)
+        if fidelity == "quick":
+            break
+        solved = discharges.capacity_mAh_cm2.reshape(len(at), *trajectory.contact[0].shape)
+        reached = dict(zip(at, solved / torch.stack(trajectory.discharge_mAh_cm2), strict=True))
+        before = trajectory
+        trajectory = age(x, powder, capacity=_corrected(quick, reached), cycles=at, p=p)
+        if _moved(before, trajectory) < JUMP_TOLERANCE:
+            break
+    after = cell.charge(_stack(x, powder, trajectory, p), start=discharges, fidelity=fidelity) if charges else None
+    return Run(powder, trajectory, discharges, after)
+
+
+def _corrected(quick: CapacityOfCycle, ratio: Mapping[int, Tensor]) -> CapacityOfCycle:
+    return lambda contact, cycle: quick(contact, cycle) * ratio[round(cycle)]
+
+
+def _moved(before: Trajectory, after: Trajectory) -> float:
+    pairs = zip(before.contact, after.contact, strict=True)
+    return max(float((new / old - 1).abs().max().detach()) for old, new in pairs)
+
+
+def _stack(x: Inputs, powder: Powder, trajectory: Trajectory, p: Values) -> CellDesign:
+    """The cells of every anchor as one batch: nothing couples them once the contact is known."""
+    pairs = zip(trajectory.contact, trajectory.cycles, strict=True)
+    each = [lump(x, powder, contact=contact, cycle=float(n), p=p).tensors() for contact, n in pairs]
+    return CellDesign(*(torch.cat(columns) for columns in zip(*each, strict=True)))

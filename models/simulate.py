@@ -1,0 +1,262 @@
+"""Simulate a table of designs: composite, cycling record, outcomes with bands, warnings.
+
+The centre is the posterior mode at the asked fidelity. Bands come from posterior draws at quick fidelity, taken relative to
+quick at the mode, widened by the discrepancy between model and world (`models.discrepancy`): the centre is then a draw
+like any other, and quick's own error enters as one more independent term.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from campaign import materials as campaign_materials
+from campaign import outcome as campaign_outcome
+from campaign.errors import Refusal
+from campaign.materials import Materials
+from campaign.recipe import complete
+from models import discrepancy, limits, observables
+from models.cell import Fidelity, HalfCycle
+from models.inputs import Inputs, encode, take
+from models.parameters import Parameters, Values, load
+from models.physics import Run, run
+from models.record import Record, every_cycle
+
+CHUNK = 1024
+"""Designs (times draws) that are solved at once: bounds the memory."""
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What n designs would do; every table keeps the index of the designs.
+
+    Attributes:
+        designs: completed designs.
+        composite: states after mixing and pressing, one column a state with its unit.
+        cycling: long table of docs/architecture.md, one row a design and cycle.
+        outcome: one row a design; with draws, each column `x` has `x_p05` and `x_p95` beside it.
+        warnings: sentences of each design.
+        curves: long table of voltage against capacity at the anchor cycles that were solved.
+    """
+
+    designs: pd.DataFrame
+    composite: pd.DataFrame
+    cycling: pd.DataFrame
+    outcome: pd.DataFrame
+    warnings: list[list[str]]
+    curves: pd.DataFrame
+
+
+def simulate(
+    designs: pd.DataFrame,
+    *,
+    fidelity: Fidelity = "full",
+    draws: int = 0,
+    seed: int = 0,
+    materials: Materials | None = None,
+    parameters: Parameters | None = None,
+    allow_refused: bool = False,
+) -> Simulation:
+    """Simulate n designs, from mixing to the last cycle of their protocol.
+
+    Args:
+        designs: any subset of the columns of a design table; the rest takes the published value.
+        fidelity: `full` resolves the porous electrode, `quick` has it in closed form.
+        draws: posterior samples behind the 5 % and 95 % columns; 0 gives none.
+        seed: of the draws.
+        materials: our tables and a lab's own rows; None is ours.
+        parameters: None is the calibrated file.
+        allow_refused: predict outside the box too (for scoring measured rows, never for a user).
+
+    Raises:
+        Refusal: the first design that the model refuses, with the bound and its reason.
+    """
+    stock = materials or campaign_materials.load()
+    full = complete(designs, stock)
+    if not allow_refused:
+        for label, sentence in zip(full.index, limits.refusals(full, materials=stock), strict=True):
+            if sentence:
+                raise Refusal(f"row {label}: {sentence}" if len(full) > 1 else sentence)
+    known = parameters or load()
+    told = limits.warnings(full, materials=stock)
+    parts = [_follow(group, stock, known, fidelity=fidelity, draws=draws, seed=seed) for group in _same_length(full)]
+    composite, cycling, outcome, curves = (pd.concat(tables) for tables in zip(*parts, strict=True))
+    return Simulation(
+        designs=full,
+        composite=composite.loc[full.index],
+        cycling=cycling.reset_index(drop=True),
+        outcome=outcome.loc[full.index],
+        warnings=told,
+        curves=curves.reset_index(drop=True),
+    )
+
+
+def _same_length(full: pd.DataFrame) -> list[pd.DataFrame]:
+    """Designs of one number of cycles, in chunks of bounded memory."""
+    groups = [group for _, group in full.groupby("cycles", sort=False)]
+    return [group.iloc[at : at + CHUNK] for group in groups for at in range(0, len(group), CHUNK)]
+
+
+_Tables = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]
+
+
+def _follow(
+    group: pd.DataFrame, stock: Materials, known: Parameters, *, fidelity: Fidelity, draws: int, seed: int
+) -> _Tables:
+    last = int(group["cycles"].iloc[0])
+    reported = (*(n for n in campaign_outcome.STANDARD_CYCLES if n <= last), last)
+    x, p = encode(group, stock), known.values()
+    with torch.no_grad():
+        followed = run(x, p, last=last, also=reported, fidelity=fidelity, charges=True)
+        composite = _composite(x, followed, p, group.index)
+        cycling = _cycling(every_cycle(x, followed, p), group.index)
+        outcome = campaign_outcome.derive(cycling, group, stock, cycles=reported).join(composite)
+        if draws:
+            level = discrepancy.level_sd(group, materials=stock)
+            relative = _relative_draws(
+                list(outcome.columns), x, known, last=last, also=reported, draws=draws, seed=seed
+            )
+            outcome = outcome.join(_bands(outcome, relative, level, draws=draws, seed=seed))
+            outcome = outcome[_beside(list(outcome.columns))]
+    return composite, cycling, outcome, _curves(followed, group.index)
+
+
+def _composite(x: Inputs, followed: Run, p: Values, index: pd.Index) -> pd.DataFrame:
+    table = pd.DataFrame(
+        {name: value.numpy() for name, value in observables.states(followed.powder, p).items()}, index=index
+    )
+    halide = followed.powder.segregation
+    for column, name in enumerate(x.halide_names):
+        if bool((x.halide_per_P[:, column] > 0).any()):
+            table[f"segregated_{name}_per_P"] = halide.segregated_per_P[:, column].numpy()
+            table[f"remaining_{name}_per_P"] = halide.remaining_per_P[:, column].numpy()
+    return table
+
+
+def _cycling(record: Record, index: pd.Index) -> pd.DataFrame:
+    n, cycles = record.discharge_mAh_cm2.shape
+    discharge, charge = record.discharge_mAh_cm2.numpy(), record.charge_mAh_cm2.numpy()
+    return pd.DataFrame(
+        {
+            "design": np.repeat(index.to_numpy(), cycles),
+            "cycle": np.tile(record.cycles.numpy().astype(int), n),
+            "discharge_areal_capacity_mAh_cm2": discharge.ravel(),
+            "charge_areal_capacity_mAh_cm2": charge.ravel(),
+            "coulombic_efficiency": (charge / np.maximum(discharge, 1e-12)).ravel(),
+            "mean_discharge_voltage_V": record.mean_discharge_V.numpy().ravel(),
+            "mean_charge_voltage_V": record.mean_charge_V.numpy().ravel(),
+            "sse_areal_capacity_mAh_cm2": record.sse_mAh_cm2.numpy().ravel(),
+        }
+    )
+
+
+def _relative_draws(
+    names: Sequence[str],
+    x: Inputs,
+    known: Parameters,
+    *,
+    last: int,
+    also: Sequence[int],
+    draws: int,
+    seed: int,
+) -> dict[str, np.ndarray]:
+    """Each outcome's posterior draws over its value at the mode, both by quick, (draws, n)."""
+    z = torch.cat([torch.as_tensor(known.z)[None], known.draw(draws, seed=seed)])
+    p = known.values(z)
+    rows = {name: np.empty((draws, x.n)) for name in names if not name.startswith(("segregated_", "remaining_"))}
+    pieces = x.n * (draws + 1) // (8 * CHUNK) + 1
+    for part in np.array_split(np.arange(x.n), pieces):
+        some = take(x, torch.as_tensor(part))
+        followed = run(some, p, last=last, also=also)
+        for name, row in rows.items():
+            value = observables.outcome(name, some, followed, p).expand(len(z), len(part))
+            centre = torch.where(value[:1] != 0, value[:1], 1.0)
+            row[:, part] = (value[1:] / centre).numpy()
+    return rows
+
+
+def _bands(
+    outcome: pd.DataFrame, relative: dict[str, np.ndarray], level: np.ndarray, *, draws: int, seed: int
+) -> pd.DataFrame:
+    bands: dict[str, np.ndarray] = {}
+    for name, row in relative.items():
+        world = np.exp(discrepancy.log_factors(name, level, draws=draws, seed=seed))
+        spread = outcome[name].to_numpy() * row * world
+        bands[f"{name}_p05"], bands[f"{name}_p95"] = np.quantile(spread, [0.05, 0.95], axis=0)
+    return pd.DataFrame(bands, index=outcome.index)
+
+
+def _beside(columns: list[str]) -> list[str]:
+    """Each outcome with its band to the right of it."""
+    plain = [name for name in columns if not name.endswith(("_p05", "_p95"))]
+    return [c for name in plain for c in (name, f"{name}_p05", f"{name}_p95") if c in columns]
+
+
+def _curves(followed: Run, index: pd.Index) -> pd.DataFrame:
+    halves = {"discharge": followed.discharges, "charge": followed.charges}
+    tables = [_curve(half, solved, followed, index) for half, solved in halves.items() if solved is not None]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _curve(half: str, solved: HalfCycle, followed: Run, index: pd.Index) -> pd.DataFrame:
+    volts = followed.at_anchors(solved.voltage_V).numpy()
+    passed = followed.at_anchors(solved.capacity_mAh_cm2).numpy()
+    anchors, n, m = volts.shape
+    return pd.DataFrame(
+        {
+            "design": np.tile(np.repeat(index.to_numpy(), m), anchors),
+            "cycle": np.repeat(followed.cycles, n * m),
+            "half": half,
+            "areal_capacity_mAh_cm2": (passed[..., None] * solved.charge_grid.numpy()).ravel(),
+            "voltage_V": volts.ravel(),
+        }
+    )
+
+
+def ensemble(
+    designs: pd.DataFrame,
+    outcome: str,
+    *,
+    draws: int,
+    seed: int,
+    materials: Materials | None = None,
+    parameters: Parameters | None = None,
+    prior: bool = False,
+    world: bool = False,
+) -> np.ndarray:
+    """Draw an outcome of n designs from the posterior of the parameters at quick fidelity, (draws, n).
+
+    The same seed gives the same parameters for any designs, so that draws are whole simulators, not noise.
+
+    Args:
+        designs: any subset of the columns of a design table.
+        outcome: a name of `campaign.outcome` or of `models.observables.STATES`.
+        draws: how many simulators.
+        seed: of the draws.
+        materials: our tables and a lab's own rows; None is ours.
+        parameters: None is the calibrated file.
+        prior: draw from the prior instead: what is known without the published measurements.
+        world: add the discrepancy between model and world (a surrogate that has its own leaves it out).
+    """
+    full = complete(designs, materials)
+    x = encode(full, materials)
+    known = parameters or load()
+    z = known.draw(draws, seed=seed, prior=prior)
+    needed = observables.cycles_of([outcome])
+    last = int(full["cycles"].max()) if outcome.startswith("peak") else max(needed)
+    out = np.empty((draws, x.n))
+    step = max(1, 8 * CHUNK // max(x.n, 1))
+    with torch.no_grad():
+        for begin in range(0, draws, step):
+            some = z[begin : begin + step]
+            p = known.values(some)
+            value = observables.outcome(outcome, x, run(x, p, last=last, also=needed), p)
+            out[begin : begin + step] = value.expand(len(some), x.n).numpy()
+    if world:
+        level = discrepancy.level_sd(full, materials=materials)
+        out = out * np.exp(discrepancy.log_factors(outcome, level, draws=draws, seed=seed))
+    return out
