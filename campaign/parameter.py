@@ -58,10 +58,15 @@ class Numeric:
 
     def from_unit(self, units: Floats) -> Floats:
         """Map n unit-scale values back, clipped to the bounds and snapped to the step."""
-        units = np.clip(units, 0.0, 1.0)
-        if self.log and self.high > self.low:
-            return self.snap(self.low * (self.high / self.low) ** units)
-        return self.snap(self.low + units * (self.high - self.low))
+        return self.snap(self.unscale(np.clip(units, 0.0, 1.0)))
+
+    def unscale(self, units: Floats) -> Floats:
+        """Map n unit-scale values back as they are: the inverse of `to_unit`."""
+        if self.low == self.high:
+            return np.asarray(self.low + (units - 0.5) * max(1.0, abs(self.low)))
+        if self.log:
+            return np.asarray(self.low * (self.high / self.low) ** units)
+        return np.asarray(self.low + units * (self.high - self.low))
 
     def snap(self, values: Floats) -> Floats:
         """Return the nearest settings within the bounds."""

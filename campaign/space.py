@@ -189,6 +189,17 @@ class SearchSpace:
                 columns[parameter.name] = np.array(parameter.levels, dtype=object)[index]
         return self._balance(pd.DataFrame(columns))
 
+    def restore(self, units: npt.ArrayLike) -> pd.DataFrame:
+        """Map encoded rows back exactly as they were: neither clipped nor snapped (told recipes may lie outside)."""
+        units = np.atleast_2d(np.asarray(units, dtype=float))
+        columns: dict[str, Any] = {}
+        for parameter, column in zip(self.parameters, units.T, strict=True):
+            if isinstance(parameter, Numeric):
+                columns[parameter.name] = parameter.unscale(column)
+            else:
+                columns[parameter.name] = np.array(parameter.levels, dtype=object)[np.round(column).astype(int)]
+        return pd.DataFrame(columns)
+
     def snap(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the nearest recipes that can be set: within bounds, on the steps, equalities balanced."""
         return self.decode(self.encode(table)).set_index(table.index)

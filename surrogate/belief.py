@@ -1,0 +1,174 @@
+"""What is believed about one outcome: a mixture over how far the simulator is trusted, each part a Gaussian process.
+
+The share rho^2 of the variance that is the simulator's takes a few values; each is fitted on its own and weighted by its
+evidence. Trust is the mean of rho^2 under those weights. With no simulator there is one part, rho^2 = 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from surrogate.gp import Data, Posterior, fit
+from surrogate.kernel import Layout
+from surrogate.prior import Prior
+
+Floats = npt.NDArray[np.float64]
+
+TRUST_GRID = ((0.0, 0.3), (0.5, 0.2), (0.85, 0.25), (0.97, 0.25))
+"""Shares rho^2 and their weights before data [est]; tuned on the synthetic problems of benchmarks/, seeds 0-99."""
+NEGLIGIBLE = 1e-3
+"""Parts with less weight are left out of draws and predictions."""
+
+
+@dataclass(frozen=True)
+class Belief:
+    """The mixture after conditioning; predictions are in the outcome's unit, larger is better (sign folded in)."""
+
+    prior: Prior
+    parts: tuple[Posterior, ...]
+    weights: Floats
+    centre: float
+    scale: float
+
+    @property
+    def trust(self) -> float:
+        """Share of the variance that the simulator is believed to explain, 0 to 1."""
+        return float(sum(weight * part.rho2 for weight, part in zip(self.weights, self.parts, strict=True)))
+
+    def mean_sd(self, x: Floats) -> tuple[Floats, Floats]:
+        """Return mean and sd of the noise-free outcome at m encoded recipes."""
+        means, sds = self.by_part(x)
+        mean = self.weights @ means
+        return mean, np.sqrt(self.weights @ (sds**2 + means**2) - mean**2)
+
+    def by_part(self, x: Floats) -> tuple[Floats, Floats]:
+        """Return parts x m means and sds."""
+        with torch.no_grad():
+            features, xt = self.prior.features(x), torch.tensor(x)
+            pairs = [part.mean_sd(xt, features) for part in self.parts]
+        means = np.stack([mean.numpy() for mean, _ in pairs])
+        sds = np.stack([sd.numpy() for _, sd in pairs])
+        return self.centre + self.scale * means, self.scale * sds
+
+    def draws(self, x: Floats, n: int, rng: np.random.Generator) -> Floats:
+        """Return n joint draws (n x m) of the noise-free outcome, each part in proportion to its weight."""
+        counts = _apportion(self.weights, n)
+        with torch.no_grad():
+            features, xt = self.prior.features(x), torch.tensor(x)
+            found = []
+            for part, count in zip(self.parts, counts, strict=True):
+                if count:
+                    normals = torch.tensor(_antithetic(count, len(x), rng))
+                    found.append(part.draws(xt, features, normals).numpy())
+        return np.asarray(self.centre + self.scale * np.vstack(found))
+
+    def quantiles(self, x: Floats, levels: tuple[float, ...], *, noisy: bool = False) -> Floats:
+        """Return levels x m quantiles of the outcome (of the next measurement where `noisy`)."""
+        means, sds = self.by_part(x)
+        if noisy:
+            sds = np.sqrt(sds**2 + self.noise_sd**2)
+        return mixture_quantiles(self.weights, means, sds, levels)
+
+    @property
+    def noise_sd(self) -> float:
+        """The sd that the next measurement is expected to have, in the outcome's unit."""
+        variance = sum(w * p.typical_noise_variance() for w, p in zip(self.weights, self.parts, strict=True))
+        return self.scale * math.sqrt(variance)
+
+    def leave_one_out(self) -> tuple[Floats, Floats]:
+        """Return for each result the mean and sd (noise included) predicted without it."""
+        with torch.no_grad():
+            pairs = [part.leave_one_out() for part in self.parts]
+        means = np.stack([mean.numpy() for mean, _ in pairs])
+        sds = np.stack([sd.numpy() for _, sd in pairs])
+        mean = self.weights @ means
+        sd = np.sqrt(self.weights @ (sds**2 + means**2) - mean**2)
+        return self.centre + self.scale * mean, self.scale * sd
+
+
+def learn(
+    layout: Layout,
+    prior: Prior,
+    x: Floats,
+    y: Floats,
+    *,
+    se: Floats,
+    starts: Mapping[float, Tensor] | None = None,
+    max_iterations: int = 60,
+) -> Belief:
+    """Fit the mixture to n >= 0 results.
+
+    Args:
+        layout: of the space.
+        prior: features of the simulator, or none.
+        x: n x p encoded recipes.
+        y: n outcomes, larger is better.
+        se: n standard errors, NaN where the noise is to be inferred.
+        starts: kernel parameters per share rho^2 to start the fits from.
+        max_iterations: of each fit.
+    """
+    centre, scale = standard_scale(y)
+    features = prior.features(x)
+    data = Data(
+        torch.tensor(x),
+        torch.tensor((y - centre) / scale),
+        torch.tensor((se / scale) ** 2),
+        features,
+        torch.ones(len(y), dtype=torch.float64),
+    )
+    grid = TRUST_GRID if prior.width else ((0.0, 1.0),)
+    parts = [
+        fit(layout, data, rho2=rho2, start=(starts or {}).get(rho2), max_iterations=max_iterations) for rho2, _ in grid
+    ]
+    logs = np.array([math.log(weight) + part.log_evidence for (_, weight), part in zip(grid, parts, strict=True)])
+    weights = np.exp(logs - logs.max())
+    weights /= weights.sum()
+    kept = weights >= NEGLIGIBLE
+    chosen = tuple(part for part, keep in zip(parts, kept, strict=True) if keep)
+    return Belief(prior, chosen, weights[kept] / weights[kept].sum(), centre, scale)
+
+
+def standard_scale(y: Floats) -> tuple[float, float]:
+    """Return the centre and scale that make n outcomes standard; sane for none, one or equal ones."""
+    if not len(y):
+        return 0.0, 1.0
+    centre, sd = float(y.mean()), float(y.std())
+    floor = 0.3 * abs(centre) if len(y) < 3 else 1e-9 * abs(centre)
+    scale = max(sd, floor)
+    return centre, scale if scale > 1e-12 else 1.0
+
+
+def mixture_quantiles(weights: Floats, means: Floats, sds: Floats, levels: tuple[float, ...]) -> Floats:
+    """Return levels x m quantiles of m mixtures of normals (parts x m), by bisection."""
+    from scipy.special import ndtr
+
+    low, high = (means - 8 * sds).min(axis=0), (means + 8 * sds).max(axis=0)
+    wanted = np.array(levels)[:, None]
+    low, high = np.tile(low, (len(levels), 1)), np.tile(high, (len(levels), 1))
+    for _ in range(50):
+        middle = 0.5 * (low + high)
+        below = np.einsum("k,klm->lm", weights, ndtr((middle[None] - means[:, None]) / sds[:, None]))
+        low, high = np.where(below < wanted, middle, low), np.where(below < wanted, high, middle)
+    return np.asarray(0.5 * (low + high))
+
+
+def _apportion(weights: Floats, n: int) -> list[int]:
+    """Split n draws over parts by largest remainder."""
+    exact = weights * n
+    counts = np.floor(exact).astype(int)
+    for i in np.argsort(counts - exact, kind="stable")[: n - int(counts.sum())]:
+        counts[i] += 1
+    return [int(count) for count in counts]
+
+
+def _antithetic(n: int, m: int, rng: np.random.Generator) -> Floats:
+    """Normals in mirrored pairs: their mean is exactly 0, so means of draws are nearly free of chance."""
+    half = rng.standard_normal(((n + 1) // 2, m))
+    return np.vstack([half, -half])[:n]

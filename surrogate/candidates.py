@@ -1,0 +1,111 @@
+"""Candidates: many feasible recipes over every combination of names, and ever finer ones around the promising.
+
+Proposals are picked from a finite set, so every constraint, step and forbidden combination is met by construction, the
+choice among names is exact while they are few, and whole batches can be judged by joint posterior draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from campaign.parameter import Category
+from campaign.space import SearchSpace
+
+Floats = npt.NDArray[np.float64]
+Score = Callable[[Floats], Floats]
+
+MOST_EXACT = 64
+"""Up to so many combinations of names each is searched on its own; beyond, Sobol draws choose among them."""
+BASE = 1536
+"""Recipes in the coarse set, over all combinations together."""
+LEAST_PER_COMBINATION = 48
+REACH = (0.15, 0.05, 0.015)
+"""Radius of the search around promising recipes, round by round, as a share of each range."""
+
+
+def coarse(space: SearchSpace, *, seed: int) -> Floats:
+    """Return encoded feasible recipes that cover the space, every combination of names alike."""
+    if space.n_combinations > MOST_EXACT or not space.categories:
+        return unique(space.encode(space.sample(BASE, seed=seed)))
+    per = max(LEAST_PER_COMBINATION, BASE // space.n_combinations)
+    sample = space.encode(space.sample(per, seed=seed))
+    columns = [i for i, p in enumerate(space.parameters) if isinstance(p, Category)]
+    blocks = []
+    for combination in space.combinations():
+        block = sample.copy()
+        block[:, columns] = combination
+        blocks.append(block)
+    return settable(space, np.vstack(blocks))
+
+
+def settable(space: SearchSpace, x: Floats) -> Floats:
+    """Return those of n encoded recipes that, snapped to what can be set, are feasible; each once."""
+    table = space.decode(x)
+    table = table[space.feasible(table)]
+    return unique(space.encode(table)) if len(table) else x[:0]
+
+
+def around(space: SearchSpace, anchors: Floats, radius: float, per_anchor: int, rng: np.random.Generator) -> Floats:
+    """Return feasible recipes near anchors, some parameters moved and the others left."""
+    numeric = np.array([not isinstance(p, Category) for p in space.parameters])
+    x = np.repeat(anchors, per_anchor, axis=0)
+    moves = rng.standard_normal(x.shape) * radius * numeric
+    moved = rng.random(x.shape) < max(0.5, 1.5 / max(1, int(numeric.sum())))
+    return settable(space, np.where(numeric, np.clip(x + moves * moved, 0.0, 1.0), x))
+
+
+def search(
+    space: SearchSpace, base: Floats, anchors: Floats, score: Score, *, size: int, rng: np.random.Generator
+) -> Floats:
+    """Return up to `size` promising candidates: the best of the coarse set and of ever finer searches around them.
+
+    Args:
+        space: what is allowed.
+        base: coarse set, n x p encoded.
+        anchors: recipes worth a look around them whatever their score (the best tried).
+        score: of n encoded recipes; larger is more promising.
+        size: of the set returned.
+        rng: for the moves.
+    """
+    found = unique(np.vstack([base, settable(space, anchors)])) if len(anchors) else base
+    scores = score(found)
+    for radius in REACH if space.numeric else ():
+        starts = found[leaders(space, found, scores)]
+        near = around(space, starts, radius, max(8, 320 // len(starts)), rng)
+        near = near[~member(near, found)]
+        if len(near):
+            found, scores = np.vstack([found, near]), np.concatenate([scores, score(near)])
+    order = np.argsort(-scores, kind="stable")
+    return found[order[:size]]
+
+
+def leaders(space: SearchSpace, x: Floats, scores: Floats, *, overall: int = 8, combinations: int = 12) -> list[int]:
+    """Return indices of the best overall and of the best of each of the best combinations of names."""
+    order = np.argsort(-scores, kind="stable")
+    columns = [i for i, p in enumerate(space.parameters) if isinstance(p, Category)]
+    chosen = [int(i) for i in order[:overall]]
+    seen: set[tuple[float, ...]] = set()
+    for i in order:
+        names = tuple(x[i, columns])
+        if names not in seen:
+            seen.add(names)
+            chosen.append(int(i))
+        if len(seen) >= combinations:
+            break
+    return list(dict.fromkeys(chosen))
+
+
+def unique(x: Floats) -> Floats:
+    """Return rows once each, in order of first appearance."""
+    kept: Floats = x[~pd.DataFrame(np.round(x, 9)).duplicated().to_numpy()]
+    return kept
+
+
+def member(x: Floats, of: Floats) -> npt.NDArray[np.bool_]:
+    """Return for each row of x whether it stands in `of`."""
+    known = {row.tobytes() for row in np.round(of, 9) + 0.0}
+    return np.array([row.tobytes() in known for row in np.round(x, 9) + 0.0], dtype=bool)

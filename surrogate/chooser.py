@@ -1,0 +1,217 @@
+"""Which recipes to try next, given what is believed: candidates, joint draws, one pick after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from campaign.errors import Refusal
+from campaign.space import SearchSpace
+from surrogate import candidates
+from surrogate.acquisition import log_expected_improvement, log_hypervolume_improvement, log_improvement
+from surrogate.belief import Belief
+from surrogate.feasibility import Feasibility
+from surrogate.goals import Goals
+
+Floats = npt.NDArray[np.float64]
+Cost = Callable[[pd.DataFrame], npt.ArrayLike]
+
+FINALISTS = 400
+"""Candidates that joint draws decide between."""
+DRAWS = 512
+DRAWS_SEVERAL = 64
+"""Joint draws with several objectives: each one's Pareto front is taken apart into boxes."""
+INCUMBENTS = 40
+"""Tried recipes that may still be the best: those with the highest means."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """All that a choice depends on."""
+
+    space: SearchSpace
+    goals: Goals
+    beliefs: Mapping[str, Belief]
+    """Per modelled outcome; a belief about an objective has its sign folded in (larger is better)."""
+    feasibility: Feasibility
+    tried: Floats
+    pending: Floats
+    base: Floats
+    cost: Cost | None
+
+    @property
+    def wanted(self) -> list[str]:
+        """Names of the objectives that are modelled."""
+        return [objective.name for objective in self.goals.objectives if not objective.known]
+
+    def known(self, x: Floats) -> dict[str, Floats]:
+        """Return the objectives that the recipe itself decides (m each, larger is better)."""
+        table = self.space.restore(x)
+        return {o.name: o.sign * table[o.name].to_numpy(float) for o in self.goals.objectives if o.known}
+
+    def log_penalty(self, x: Floats) -> Floats:
+        """Return log chance of success minus log cost of m recipes."""
+        penalty = np.log(self.feasibility.chance(x))
+        if self.cost is not None:
+            penalty = penalty - np.log(costs(self.cost, self.space.restore(x)))
+        return np.asarray(penalty)
+
+    def outcomes(self, x: Floats, n: int, rng: np.random.Generator) -> dict[str, Floats]:
+        """Return n joint draws of every modelled outcome at m recipes, signs folded in."""
+        return {name: belief.draws(x, n, rng) for name, belief in self.beliefs.items()}
+
+    def admissible(self, draws: Mapping[str, Floats], x: Floats) -> npt.NDArray[np.bool_]:
+        """Return per draw and recipe whether the conditions on outcomes hold."""
+        signs = {objective.name: objective.sign for objective in self.goals.objectives}
+        told = {name: values * signs.get(name, 1.0) for name, values in draws.items()}
+        return self.goals.met(told, self.space.restore(x))
+
+
+def costs(cost: Cost, recipes: pd.DataFrame) -> Floats:
+    """Return the cost of n recipes, checked."""
+    given = np.asarray(cost(recipes), dtype=float)
+    if given.shape != (len(recipes),) or not np.isfinite(given).all() or (given <= 0).any():
+        raise Refusal(f"the cost must give {len(recipes)} finite numbers above 0 for {len(recipes)} recipes")
+    return given
+
+
+def choose(situation: Situation, n: int, rng: np.random.Generator) -> Floats:
+    """Return n encoded recipes to try next, in order of promise."""
+    finalists = promising(situation, rng)
+    if not len(finalists):
+        return finalists
+    incumbents = best_tried(situation)
+    x = np.vstack([finalists, incumbents, situation.pending])
+    several = len(situation.goals.objectives) > 1
+    draws = situation.outcomes(x, DRAWS_SEVERAL if several else DRAWS, rng)
+    value = _hypervolume if several else _improvement
+    m = len(finalists)
+    penalty = situation.log_penalty(finalists)
+    admissible = situation.admissible(draws, x)
+    taken: list[int] = []
+    baseline = list(range(m, len(x)))
+    for _ in range(min(n, m)):
+        gain = value(situation, x, draws, admissible, m, baseline + taken) + penalty
+        gain[taken] = -np.inf
+        taken.append(int(np.argmax(gain)))
+    return np.asarray(finalists[taken])
+
+
+def promising(situation: Situation, rng: np.random.Generator) -> Floats:
+    """Return the candidates among which joint draws decide: high in marginal promise, not tried or pending yet."""
+    several = len(situation.goals.objectives) > 1
+    score = _scalarised(situation, rng) if several else _marginal(situation)
+    found = candidates.search(
+        situation.space, situation.base, best_tried(situation)[:8], score, size=2 * FINALISTS, rng=rng
+    )
+    used = np.vstack([situation.tried, situation.pending])
+    return found[~candidates.member(found, used)][:FINALISTS]
+
+
+def best_tried(situation: Situation) -> Floats:
+    """Return the tried recipes, each once, that may be the best: highest mean first."""
+    tried = candidates.unique(situation.tried)
+    if not len(tried):
+        return tried
+    total = np.zeros(len(tried))
+    for name in situation.wanted:
+        mean, _ = situation.beliefs[name].mean_sd(tried)
+        total += (mean - mean.mean()) / (mean.std() + 1e-12)
+    return np.asarray(tried[np.argsort(-total, kind="stable")[:INCUMBENTS]])
+
+
+def _marginal(situation: Situation) -> candidates.Score:
+    """Log-EI of the mixture, part by part, times the chance that conditions on outcomes hold."""
+    belief = situation.beliefs[situation.wanted[0]]
+    incumbents = best_tried(situation)
+    best = belief.mean_sd(incumbents)[0].max() if len(incumbents) else belief.centre
+
+    def score(x: Floats) -> Floats:
+        means, sds = belief.by_part(x)
+        parts = np.stack([log_expected_improvement(mean, sd, best) for mean, sd in zip(means, sds, strict=True)])
+        value = np.logaddexp.reduce(parts + np.log(belief.weights)[:, None], axis=0) + situation.log_penalty(x)
+        return np.asarray(value + _log_chance_admissible(situation, x))
+
+    return score
+
+
+def _log_chance_admissible(situation: Situation, x: Floats) -> Floats:
+    if not situation.goals.outcome_constraints:
+        return np.zeros(len(x))
+    normals = np.random.default_rng(0).standard_normal((64, 1))
+    draws = {}
+    for name, belief in situation.beliefs.items():
+        mean, sd = belief.mean_sd(x)
+        draws[name] = mean + sd * np.random.default_rng(abs(hash_name(name))).permutation(normals)
+    return np.asarray(np.log(np.clip(situation.admissible(draws, x).mean(axis=0), 1e-3, 1.0)))
+
+
+def hash_name(name: str) -> int:
+    """A number from a name that is the same in every process (Python's own hash is not)."""
+    return int.from_bytes(name.encode()[:8], "little")
+
+
+def _scalarised(situation: Situation, rng: np.random.Generator) -> candidates.Score:
+    """Optimistic value under the weight of the objectives that suits each recipe best, ranked within each weight."""
+    objectives = situation.goals.objectives
+    weights = rng.dirichlet(np.ones(len(objectives)), size=16)
+
+    def score(x: Floats) -> Floats:
+        columns = []
+        known = situation.known(x)
+        for objective in objectives:
+            if objective.known:
+                value = known[objective.name]
+            else:
+                mean, sd = situation.beliefs[objective.name].mean_sd(x)
+                value = mean + sd
+            columns.append((value - value.min()) / (np.ptp(value) + 1e-12))
+        least = np.min(np.stack(columns, axis=1)[None] / (weights[:, None, :] + 0.05), axis=2)
+        rank = least.argsort(axis=1).argsort(axis=1).max(axis=0)
+        return np.asarray(rank + situation.log_penalty(x) + _log_chance_admissible(situation, x))
+
+    return score
+
+
+def _improvement(
+    situation: Situation,
+    x: Floats,
+    draws: Mapping[str, Floats],
+    admissible: npt.NDArray[np.bool_],
+    m: int,
+    baseline: list[int],
+) -> Floats:
+    name = situation.wanted[0]
+    floor = draws[name].min() - 1e-9
+    values = np.where(admissible, draws[name], floor)
+    best = values[:, baseline].max(axis=1) if baseline else np.full(len(values), situation.beliefs[name].centre)
+    return log_improvement(values[:, :m], best, situation.beliefs[name].scale)
+
+
+def _hypervolume(
+    situation: Situation,
+    x: Floats,
+    draws: Mapping[str, Floats],
+    admissible: npt.NDArray[np.bool_],
+    m: int,
+    baseline: list[int],
+) -> Floats:
+    stacked = objective_draws(situation, x, draws)
+    low, high = stacked.min(axis=(0, 1)), stacked.max(axis=(0, 1))
+    stacked = np.where(admissible[:, :, None], (stacked - low) / (high - low + 1e-12), -1.0)
+    if not baseline:
+        return np.asarray(np.log(stacked[:, :m].clip(0).prod(axis=2).mean(axis=0) + 1e-12))
+    tried = stacked[:, baseline].mean(axis=0)
+    reference = np.maximum(tried.min(axis=0) - 0.1 * np.ptp(tried, axis=0), 0.0)
+    return log_hypervolume_improvement(stacked[:, :m], stacked[:, baseline], reference)
+
+
+def objective_draws(situation: Situation, x: Floats, draws: Mapping[str, Floats]) -> Floats:
+    """Return s x m x k draws of all objectives, those that the recipe decides included."""
+    n = len(next(iter(draws.values())))
+    known = {name: np.tile(values, (n, 1)) for name, values in situation.known(x).items()}
+    return np.stack([known[o.name] if o.known else draws[o.name] for o in situation.goals.objectives], axis=2)

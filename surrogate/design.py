@@ -1,0 +1,34 @@
+"""The first recipes of a campaign that knows nothing yet: spread over the space, every name early."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from campaign.parameter import Category
+from campaign.space import SearchSpace
+
+Floats = npt.NDArray[np.float64]
+SHORTLIST = 24
+"""Of so many random candidates the farthest from all tried is taken: spread, but not only corners."""
+
+
+def first_size(space: SearchSpace) -> int:
+    """How many trials go out before a model chooses: one a parameter and one more."""
+    return 1 + len(space.parameters)
+
+
+def first_recipes(space: SearchSpace, base: Floats, used: Floats, n: int, rng: np.random.Generator) -> Floats:
+    """Return n encoded recipes, each far from those used and from each other."""
+    chosen = np.zeros((0, base.shape[1]))
+    categorical = np.array([isinstance(p, Category) for p in space.parameters])
+    for _ in range(n):
+        taken = np.vstack([used, chosen])
+        shortlist = base[rng.choice(len(base), size=min(SHORTLIST, len(base)), replace=False)]
+        if len(taken):
+            gaps = np.abs(shortlist[:, None, :] - taken[None, :, :])
+            # A new name counts as far as half a range: it is a different place, but the same numbers teach too.
+            gaps = np.where(categorical, 0.5 * (gaps > 0), gaps)
+            shortlist = shortlist[[int(np.argmax((gaps**2).sum(axis=2).min(axis=1)))]]
+        chosen = np.vstack([chosen, shortlist[:1]])
+    return chosen

@@ -1,0 +1,107 @@
+"""What is wanted: objectives to raise or lower, and conditions on recipe and outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from campaign.constraint import Constraint
+from campaign.errors import Refusal
+from campaign.names import nearest
+
+Floats = npt.NDArray[np.float64]
+VALUE = "value"
+"""Name of the objective where there is one without a name."""
+TYPO = 0.8
+"""Likeness above which an unknown name in a constraint is taken for a mistyped parameter."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One thing wanted."""
+
+    name: str
+    sign: float
+    """+1 to raise it, -1 to lower it."""
+    known: bool
+    """Whether it is a parameter of the recipe (mixing time, say): known without a trial."""
+
+
+@dataclass(frozen=True)
+class Goals:
+    """All that is wanted and demanded."""
+
+    objectives: tuple[Objective, ...]
+    recipe_constraints: tuple[str, ...]
+    outcome_constraints: tuple[Constraint, ...]
+
+    @classmethod
+    def of(cls, goal: str | Mapping[str, str], constraints: Iterable[str], parameters: tuple[str, ...]) -> Goals:
+        """Read goals and constraints.
+
+        Args:
+            goal: "max", "min", or a mapping of objective to one of these; an objective may be a parameter.
+            constraints: conditions as text; those that name something that is neither a parameter nor an objective
+                are conditions on further outcomes, which are then told and modelled.
+            parameters: names of the recipe's parameters.
+
+        Raises:
+            Refusal: an unknown direction, no objective, a mistyped parameter.
+        """
+        named = {VALUE: goal} if isinstance(goal, str) else dict(goal)
+        if not named:
+            raise Refusal('there is no goal; give "max", "min" or e.g. {"capacity": "max"}')
+        for name, direction in named.items():
+            if direction not in ("max", "min"):
+                raise Refusal(f"goal of {name}: {direction!r} is neither 'max' nor 'min'")
+        objectives = tuple(
+            Objective(name, 1.0 if direction == "max" else -1.0, name in parameters)
+            for name, direction in named.items()
+        )
+        if all(objective.known for objective in objectives):
+            raise Refusal(
+                f"goal {next(iter(named))} is a parameter of the recipe: there is nothing to learn from trials"
+            )
+        if isinstance(constraints, str):
+            constraints = (constraints,)
+        on_recipe, on_outcome = [], []
+        for text in constraints:
+            constraint = Constraint(str(text))
+            others = [name for name in constraint.names if name not in parameters]
+            for name in others:
+                if name not in named:
+                    _refuse_typo(name, str(text), parameters)
+            if others:
+                on_outcome.append(constraint)
+            else:
+                on_recipe.append(str(text))
+        return cls(objectives, tuple(on_recipe), tuple(on_outcome))
+
+    def modelled(self, parameters: tuple[str, ...]) -> tuple[str, ...]:
+        """Names of the outcomes that trials measure: the unknown objectives first, then what constraints need."""
+        names = [objective.name for objective in self.objectives if not objective.known]
+        for constraint in self.outcome_constraints:
+            names += [name for name in constraint.names if name not in parameters]
+        return tuple(dict.fromkeys(names))
+
+    def met(self, outcomes: Mapping[str, Floats], recipes: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        """Return for s x m outcomes of m recipes whether all conditions on outcomes hold."""
+        shape = next(iter(outcomes.values())).shape
+        met = np.ones(shape, dtype=bool)
+        for constraint in self.outcome_constraints:
+            columns = {
+                name: outcomes[name].ravel() if name in outcomes else np.tile(recipes[name].to_numpy(), shape[0])
+                for name in constraint.names
+            }
+            met &= constraint.holds(pd.DataFrame(columns)).reshape(shape)
+        return met
+
+
+def _refuse_typo(name: str, text: str, parameters: tuple[str, ...]) -> None:
+    if any(SequenceMatcher(None, name.lower(), known.lower()).ratio() > TYPO for known in parameters):
+        raise Refusal(f"constraint {text!r}: {name} is neither a parameter nor a goal; {nearest(name, parameters)}")

@@ -1,0 +1,153 @@
+"""What has been told: recipes, their measured outcomes with standard errors, and what is still under way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from campaign.errors import Refusal
+from campaign.names import nearest
+from campaign.space import SearchSpace
+
+Floats = npt.NDArray[np.float64]
+SAME_RECIPE = 1e-6
+"""Encoded recipes closer than this in every parameter are one recipe."""
+MEANT_RECIPE = 0.05
+"""A told recipe this close to a pending one (share of each range) is taken as what became of it."""
+
+
+@dataclass(frozen=True)
+class History:
+    """All results so far, one row each; a repeated recipe is a replicate."""
+
+    x: Floats
+    """n x p encoded recipes."""
+    values: Floats
+    """n x outcomes; NaN = failed (or, with several outcomes, not measured)."""
+    se: Floats
+    """n x outcomes; NaN = not given."""
+    pending: Floats
+    """m x p encoded recipes that are under way."""
+
+    @classmethod
+    def empty(cls, n_parameters: int, n_outcomes: int) -> Self:
+        """Return a history without results."""
+        return cls(
+            np.zeros((0, n_parameters)),
+            np.zeros((0, n_outcomes)),
+            np.zeros((0, n_outcomes)),
+            np.zeros((0, n_parameters)),
+        )
+
+    def told(self, x: Floats, values: Floats, se: Floats) -> Self:
+        """Return the history with further results; what they answer is no longer pending."""
+        left = self.pending
+        for recipe in x:
+            left = _without(left, recipe)
+        return type(self)(np.vstack([self.x, x]), np.vstack([self.values, values]), np.vstack([self.se, se]), left)
+
+    def waiting(self, x: Floats) -> Self:
+        """Return the history with further pending recipes; one that already is pending counts once."""
+        new = [row for row in x if not _is_in(row, self.pending)]
+        pending = np.vstack([self.pending, *new]) if new else self.pending
+        return type(self)(self.x, self.values, self.se, pending)
+
+    def withdrawn(self, x: Floats) -> Self:
+        """Return the history without these pending recipes."""
+        keep = [row for row in self.pending if not _is_in(row, x)]
+        pending = np.stack(keep) if keep else self.pending[:0]
+        return type(self)(self.x, self.values, self.se, pending)
+
+    @property
+    def failed(self) -> npt.NDArray[np.bool_]:
+        """Which results are failures: nothing measured at all."""
+        return np.asarray(np.isnan(self.values).all(axis=1), dtype=bool)
+
+
+def _is_in(row: Floats, rows: Floats) -> bool:
+    return bool(len(rows) and (np.abs(rows - row).max(axis=1) < SAME_RECIPE).any())
+
+
+def _without(pending: Floats, recipe: Floats) -> Floats:
+    if not len(pending):
+        return pending
+    distance = np.abs(pending - recipe).max(axis=1)
+    nearest_row = int(distance.argmin())
+    return np.delete(pending, nearest_row, axis=0) if distance[nearest_row] <= MEANT_RECIPE else pending
+
+
+def read_values(values: Any, outcomes: Sequence[str], index: pd.Index) -> tuple[Floats, Floats]:
+    """Read told values into n x outcomes values and standard errors.
+
+    Args:
+        values: a Series or sequence of n numbers, or a DataFrame with `value` and `se` (one outcome), or with one
+            column an outcome and optionally `<outcome>_se`.
+        outcomes: names of the outcomes that are modelled.
+        index: row labels of the recipes; values with the same labels in another order are put in order.
+
+    Raises:
+        Refusal: wrong length, text, infinite values, negative standard errors, missing columns.
+    """
+    n = len(index)
+    table = _as_table(values, outcomes, n)
+    if len(table) != n:
+        raise Refusal(f"{n} recipes but {len(table)} values: there must be one value a recipe")
+    same_labels = table.index.is_unique and index.is_unique and set(table.index) == set(index)
+    table = table.loc[index] if same_labels else table.set_axis(index)
+    read = np.column_stack([_numbers(table[name], name) for name in outcomes]) if outcomes else np.zeros((n, 0))
+    errors = np.full((n, len(outcomes)), np.nan)
+    for j, name in enumerate(outcomes):
+        column = f"{name}_se"
+        if column in table:
+            errors[:, j] = _numbers(table[column], column)
+    if (errors < 0).any():
+        row = index[int(np.argwhere(errors < 0)[0, 0])]
+        raise Refusal(f"row {row}: a standard error is negative; it must be 0 or more")
+    return read, errors
+
+
+def _as_table(values: Any, outcomes: Sequence[str], n: int) -> pd.DataFrame:
+    if isinstance(values, dict):
+        values = pd.DataFrame(values)
+    if isinstance(values, pd.DataFrame):
+        return _named(values, outcomes)
+    if len(outcomes) != 1:
+        raise Refusal(f"several outcomes are modelled: tell a DataFrame with columns {', '.join(outcomes)}")
+    if isinstance(values, pd.Series):
+        return values.to_frame(outcomes[0])
+    if np.ndim(values) == 0:
+        values = [values]
+    if np.ndim(values) != 1:
+        raise Refusal(f"values must be one number a recipe ({n} of them), or a DataFrame with columns value and se")
+    return pd.DataFrame({outcomes[0]: list(values)})
+
+
+def _named(table: pd.DataFrame, outcomes: Sequence[str]) -> pd.DataFrame:
+    if len(outcomes) == 1:
+        plain = {"value": outcomes[0], "se": f"{outcomes[0]}_se"}
+        table = table.rename(columns={old: new for old, new in plain.items() if new not in table})
+    for name in outcomes:
+        if name not in table:
+            raise Refusal(f"column {name} is missing from the values; {nearest(name, map(str, table.columns))}")
+    return table
+
+
+def _numbers(column: pd.Series, name: str) -> Floats:
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
+    for label, given, number in zip(column.index, column.to_numpy(dtype=object), numbers, strict=True):
+        if isinstance(given, str) and np.isnan(number):
+            hint = f"; write {given.replace(',', '.')}" if given.count(",") == 1 else ""
+            raise Refusal(f"row {label}, {name}: {given!r} is not a number{hint}")
+        if np.isinf(number):
+            raise Refusal(f"row {label}, {name}: the value is infinite; tell NaN for a failed trial")
+    return numbers
+
+
+def parse_cells(table: pd.DataFrame, space: SearchSpace) -> Floats:
+    """Return n encoded recipes; refuses what cannot have been mixed."""
+    return space.encode(table.reset_index(drop=True) if not table.index.is_unique else table)

@@ -1,0 +1,351 @@
+"""The chooser: ask for recipes, tell what they gave, get a recommendation. Needs neither ledger nor physics."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from campaign.errors import Refusal
+from campaign.space import SearchSpace
+from surrogate import candidates
+from surrogate.belief import Belief, learn
+from surrogate.chooser import Cost, Situation, best_tried, choose, promising
+from surrogate.design import first_recipes, first_size
+from surrogate.feasibility import Feasibility
+from surrogate.goals import Goals
+from surrogate.history import History, parse_cells, read_values
+from surrogate.kernel import Layout
+from surrogate.prior import Prior, as_function
+
+Floats = npt.NDArray[np.float64]
+FORMAT: Final = 1
+"""Version of the saved file."""
+_NOT_HANDED: Final = object()
+
+
+class Optimiser:
+    """Chooses recipes by what trials have shown, and by a prior as far as trials bear it out.
+
+    >>> opt = Optimiser({"x": (0.0, 1.0)}, goal="max", seed=1)
+    >>> recipes = opt.ask(2)
+    >>> opt.tell(recipes, [0.2, 0.4])
+    >>> opt.trials["value"].tolist()
+    [0.2, 0.4]
+
+    Everything is decided by the arguments, the seed and the history of told and pending recipes: the same history gives
+    the same proposals.
+    """
+
+    def __init__(
+        self,
+        space: Mapping[str, Any] | SearchSpace,
+        goal: str | Mapping[str, str] = "max",
+        *,
+        constraints: Iterable[str] = (),
+        steps: Mapping[str, float] | None = None,
+        cost: Cost | None = None,
+        prior: Any = None,
+        seed: int = 0,
+        descriptors: Mapping[str, Any] | None = None,
+        forbidden: Iterable[Mapping[str, Any]] = (),
+        log: Iterable[str] = (),
+    ) -> None:
+        """Set up a choice.
+
+        Args:
+            space: parameter to bounds or names (see `SearchSpace.of`), or a ready SearchSpace.
+            goal: "max", "min", or a mapping of objective to one of these; an objective may be a recipe parameter.
+            constraints: conditions on the recipe, and on outcomes that are then told too, as text.
+            steps: parameter to step.
+            cost: function of a DataFrame of n recipes giving n costs above 0; gain per cost is then sought.
+            prior: function of a DataFrame of n recipes giving n values, or draws x n; with several outcomes a mapping.
+            seed: of everything that is drawn.
+            descriptors: category to a table of its names' properties.
+            forbidden: combinations that may not be made.
+            log: parameters on a log scale.
+
+        Raises:
+            Refusal: anything that makes no sense, in one sentence.
+        """
+        ready = space if isinstance(space, SearchSpace) else None
+        names = ready.names if ready else tuple(space) if isinstance(space, Mapping) else ()
+        self._goals = Goals.of(goal, constraints, names)
+        self._space = _space(ready, space, self._goals, steps, forbidden, descriptors, log)
+        self._goal, self._cost, self._seed = goal, cost, int(seed)
+        self._outcomes = self._goals.modelled(self._space.names)
+        signs = {objective.name: objective.sign for objective in self._goals.objectives}
+        self._signs = np.array([signs.get(name, 1.0) for name in self._outcomes])
+        if callable(prior) and len(self._outcomes) > 1:
+            raise Refusal(f"several outcomes: hand the prior as a mapping, e.g. {{{self._outcomes[0]!r}: function}}")
+        self._has_prior = prior is not None
+        self._priors = {
+            name: Prior(as_function(prior, name), self._space, sign=sign)
+            for name, sign in zip(self._outcomes, self._signs, strict=True)
+        }
+        self._layout = Layout.of(self._space)
+        self._base = candidates.coarse(self._space, seed=self._seed)
+        self._history = History.empty(len(self._space.parameters), len(self._outcomes))
+        self._beliefs: dict[str, Belief] = {}
+        self._believed = -1
+
+    # ---- ask and tell ---------------------------------------------------------------------------------------------
+
+    @property
+    def space(self) -> SearchSpace:
+        """The search space."""
+        return self._space
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """All that was told: one row a trial, recipe then outcomes and their standard errors."""
+        table = self._space.restore(self._history.x)
+        for j, name in enumerate(self._outcomes):
+            table[name] = self._history.values[:, j]
+            table[f"{name}_se"] = self._history.se[:, j]
+        return table
+
+    def ask(self, n: int = 1, *, explain: bool = False) -> pd.DataFrame:
+        """Return the n recipes to try next, most promising first; they count as pending from now on.
+
+        Args:
+            n: how many.
+            explain: adds `predicted`, `p05`, `p95` (of the noise-free outcome) and `reason`.
+        """
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+            raise Refusal(f"ask({n!r}): the number of recipes must be 1 or more")
+        x = self._choose(int(n))
+        recipes = self._space.decode(x)
+        if explain:
+            recipes = pd.concat([recipes, self._explanation(x)], axis=1)
+        self._history = self._history.waiting(x)
+        return recipes
+
+    def tell(self, recipes: pd.DataFrame, values: Any) -> None:
+        """Take in results.
+
+        Args:
+            recipes: n rows, as mixed (a little outside the bounds is learned from); further columns are ignored; a
+                recipe told again is a replicate.
+            values: n numbers, or a DataFrame with `value` and `se`, or one column an outcome (and `<outcome>_se`).
+                NaN = the trial failed.
+
+        Raises:
+            Refusal: a cell that cannot be; nothing is taken in then.
+        """
+        table = self._space.check(recipes)
+        read, se = read_values(values, self._outcomes, table.index)
+        self._history = self._history.told(parse_cells(table, self._space), read, se)
+
+    def pending(self, recipes: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Return what is under way; with `recipes`, after adding these (asked recipes are added by themselves)."""
+        if recipes is not None:
+            self._history = self._history.waiting(parse_cells(self._space.check(recipes), self._space))
+        return self._space.restore(self._history.pending)
+
+    def withdraw(self, recipes: pd.DataFrame) -> None:
+        """Take recipes off the pending list that will never be told."""
+        self._history = self._history.withdrawn(parse_cells(self._space.check(recipes), self._space))
+
+    # ---- what is believed -----------------------------------------------------------------------------------------
+
+    def predict(self, recipes: pd.DataFrame, *, noisy: bool = False) -> pd.DataFrame:
+        """Return mean, sd, p05 and p95 of the first objective at n recipes.
+
+        Args:
+            recipes: n rows.
+            noisy: of the next measurement instead of the noise-free outcome.
+        """
+        x = self._space.encode(recipes)
+        return self._prediction(x, noisy=noisy).set_index(recipes.index)
+
+    def recommend(self) -> pd.DataFrame:
+        """Return one row: the recipe with the best believed outcome, its mean, p05, p95, and the trust in the prior."""
+        situation = self._situation()
+        rng = np.random.default_rng([self._seed, len(self._history.x), 7])
+        x = np.vstack([promising(situation, rng), candidates.settable(self._space, best_tried(situation))])
+        name = situation.wanted[0]
+        mean, _ = situation.beliefs[name].mean_sd(x)
+        best = x[[int(np.argmax(mean + np.log(situation.feasibility.chance(x)) * situation.beliefs[name].scale))]]
+        prediction = self._prediction(best)
+        return pd.concat([self._space.decode(best), prediction[["mean", "p05", "p95"]]], axis=1).assign(
+            trust=self.trust
+        )
+
+    @property
+    def trust(self) -> float:
+        """Share of the first objective's variance that the prior is believed to explain: 0 to 1 (0 without prior)."""
+        return self._believe()[self._outcomes[0]].trust
+
+    # ---- JSON -----------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the set-up and the whole history as JSON; functions (prior, cost) are handed again on load."""
+        state = {
+            "format": FORMAT,
+            "space": self._space.to_dict(),
+            "goal": self._goal if isinstance(self._goal, str) else dict(self._goal),
+            "outcome_constraints": [constraint.text for constraint in self._goals.outcome_constraints],
+            "seed": self._seed,
+            "needs": [name for name, given in (("prior", self._has_prior), ("cost", self._cost)) if given],
+            "x": self._history.x.tolist(),
+            "values": _without_nan(self._history.values),
+            "se": _without_nan(self._history.se),
+            "pending": self._history.pending.tolist(),
+        }
+        target = Path(path)
+        draft = target.with_name(target.name + ".part")
+        draft.write_text(json.dumps(state, allow_nan=False), encoding="utf-8")
+        draft.replace(target)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, prior: Any = _NOT_HANDED, cost: Any = _NOT_HANDED) -> Self:
+        """Read what `save` wrote.
+
+        Args:
+            path: of the JSON file.
+            prior: the prior again, if there was one; None to go on without it.
+            cost: the cost function again, if there was one; None to go on without it.
+
+        Raises:
+            Refusal: no such file, no JSON of ours, or a function that was not handed again.
+        """
+        state = _read_state(Path(path))
+        for name, handed in (("prior", prior), ("cost", cost)):
+            if name in state["needs"] and handed is _NOT_HANDED:
+                raise Refusal(f"{path}: was saved with a {name} function, which no file holds; load it with {name}=…")
+        made = cls(
+            SearchSpace.from_dict(state["space"]),
+            state["goal"],
+            constraints=state["outcome_constraints"],
+            prior=None if prior is _NOT_HANDED else prior,
+            cost=None if cost is _NOT_HANDED else cost,
+            seed=state["seed"],
+        )
+        p, k = len(made._space.parameters), len(made._outcomes)
+        made._history = History(
+            np.array(state["x"], dtype=float).reshape(-1, p),
+            np.array(state["values"], dtype=float).reshape(-1, k),
+            np.array(state["se"], dtype=float).reshape(-1, k),
+            np.array(state["pending"], dtype=float).reshape(-1, p),
+        )
+        return made
+
+    # ---- inside ---------------------------------------------------------------------------------------------------
+
+    def _choose(self, n: int) -> Floats:
+        history = self._history
+        rng = np.random.default_rng([self._seed, len(history.x), len(history.pending)])
+        under_way = np.vstack([history.x[~history.failed], history.pending])
+        start = 0 if any(prior.width for prior in self._priors.values()) else first_size(self._space)
+        first = first_recipes(
+            self._space,
+            self._base,
+            np.vstack([history.x, history.pending]),
+            min(n, max(0, start - len(under_way))),
+            rng,
+        )
+        rest = n - len(first)
+        chosen = np.vstack([first, choose(self._situation(first), rest, rng)]) if rest else first
+        return self._padded(chosen, n)
+
+    def _padded(self, x: Floats, n: int) -> Floats:
+        """A space with fewer recipes than asked for gives replicates, the least tried first."""
+        while len(x) < n:
+            used = np.vstack([self._history.x, self._history.pending, x])
+            counts = [(np.abs(used - row).max(axis=1) < 1e-6).sum() for row in self._base]
+            x = np.vstack([x, self._base[[int(np.argmin(counts))]]])
+        return x
+
+    def _situation(self, further: Floats | None = None) -> Situation:
+        history = self._history
+        succeeded = ~history.failed
+        pending = history.pending if further is None else np.vstack([history.pending, further])
+        return Situation(
+            self._space,
+            self._goals,
+            self._believe(),
+            Feasibility.of(self._space, history.x, history.failed),
+            history.x[succeeded],
+            pending,
+            self._base,
+            self._cost,
+        )
+
+    def _believe(self) -> dict[str, Belief]:
+        if self._believed != len(self._history.x):
+            for j, name in enumerate(self._outcomes):
+                measured = ~np.isnan(self._history.values[:, j])
+                self._beliefs[name] = learn(
+                    self._layout,
+                    self._priors[name],
+                    self._history.x[measured],
+                    self._signs[j] * self._history.values[measured, j],
+                    se=self._history.se[measured, j],
+                )
+            self._believed = len(self._history.x)
+        return self._beliefs
+
+    def _prediction(self, x: Floats, *, noisy: bool = False) -> pd.DataFrame:
+        name = next(objective.name for objective in self._goals.objectives if not objective.known)
+        belief, sign = self._believe()[name], self._signs[self._outcomes.index(name)]
+        mean, sd = belief.mean_sd(x)
+        if noisy:
+            sd = np.sqrt(sd**2 + belief.noise_sd**2)
+        low, high = np.sort(sign * belief.quantiles(x, (0.05, 0.95), noisy=noisy), axis=0)
+        return pd.DataFrame({"mean": sign * mean, "sd": sd, "p05": low, "p95": high})
+
+    def _explanation(self, x: Floats) -> pd.DataFrame:
+        table = self._prediction(x).rename(columns={"mean": "predicted"})[["predicted", "p05", "p95"]]
+        rows = zip(table["predicted"], table["p05"], table["p95"], strict=True)
+        return table.assign(reason=[f"predicted {p:.4g} (90 % between {a:.4g} and {b:.4g})" for p, a, b in rows])
+
+
+def _space(
+    ready: SearchSpace | None,
+    space: Any,
+    goals: Goals,
+    steps: Mapping[str, float] | None,
+    forbidden: Iterable[Mapping[str, Any]],
+    descriptors: Mapping[str, Any] | None,
+    log: Iterable[str],
+) -> SearchSpace:
+    if ready is None:
+        return SearchSpace.of(
+            space,
+            constraints=goals.recipe_constraints,
+            steps=steps,
+            forbidden=forbidden,
+            descriptors=descriptors,
+            log=log,
+        )
+    if steps or any(True for _ in forbidden) or any(True for _ in log):
+        raise Refusal("a ready SearchSpace already holds its steps, forbidden combinations and scales; give them there")
+    if not goals.recipe_constraints and not descriptors:
+        return ready
+    saved = ready.to_dict()
+    saved["constraints"] = [*saved["constraints"], *goals.recipe_constraints]
+    saved["descriptors"] = {**saved["descriptors"], **(descriptors or {})}
+    return SearchSpace.from_dict(saved)
+
+
+def _without_nan(values: Floats) -> list[list[float | None]]:
+    return [[None if np.isnan(value) else float(value) for value in row] for row in values]
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise Refusal(f"{path}: no such file") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise Refusal(f"{path}: is not a file that Optimiser.save wrote") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise Refusal(f"{path}: is not a file that this version's Optimiser.save wrote")
+    return state

@@ -1,0 +1,161 @@
+"""The chooser's contract: ask, tell, pending, recommend, save, load."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from campaign.errors import Refusal
+from campaign.space import SearchSpace
+from surrogate import Optimiser
+
+BOX = {"speed_rpm": (400, 2000), "time_h": (0.5, 12), "sse": ["A", "B", "C"]}
+BONUS = {"A": 0.0, "B": 0.5, "C": 0.2}
+
+
+def hill(recipes):
+    """Best 0.5 at 1400 rpm, 3.6 h with B."""
+    far = (recipes.speed_rpm / 2000 - 0.7) ** 2 + (recipes.time_h / 12 - 0.3) ** 2
+    return (-4 * far + recipes.sse.map(BONUS)).to_numpy(float)
+
+
+def run(opt, n, function=hill, q=1):
+    for _ in range(n):
+        recipes = opt.ask(q)
+        opt.tell(recipes, function(recipes))
+    return opt
+
+
+def test_finds_the_top_of_a_hill_over_numbers_and_names():
+    opt = run(Optimiser(BOX, steps={"speed_rpm": 25}, seed=1), 14)
+    best = opt.recommend().iloc[0]
+    assert best.sse == "B"
+    assert hill(opt.recommend())[0] > 0.48
+    assert best.p05 <= best["mean"] <= best.p95
+    assert (opt.trials.speed_rpm % 25 == 0).all()
+
+
+def test_the_same_history_gives_the_same_proposals_also_after_save_and_load(tmp_path):
+    first, second = (run(Optimiser(BOX, seed=5), 7) for _ in range(2))
+    first.save(tmp_path / "opt.json")
+    loaded = Optimiser.load(tmp_path / "opt.json")
+    asked = first.ask(3)
+    pd.testing.assert_frame_equal(asked, second.ask(3))
+    pd.testing.assert_frame_equal(asked, loaded.ask(3))
+    assert not asked.equals(run(Optimiser(BOX, seed=6), 7).ask(3))
+
+
+def test_asking_leaves_the_global_random_states_alone():
+    import torch
+
+    np.random.seed(3)
+    torch.manual_seed(3)
+    before = np.random.get_state()[1].copy(), torch.get_rng_state().clone()
+    run(Optimiser(BOX, seed=0), 6)
+    assert (np.random.get_state()[1] == before[0]).all() and torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_what_is_pending_is_not_proposed_again():
+    opt = run(Optimiser(BOX, seed=2), 6)
+    asked = pd.concat([opt.ask(1) for _ in range(4)])
+    assert len(asked.drop_duplicates()) == 4
+    assert len(opt.pending()) == 4
+    opt.tell(asked.iloc[:1], hill(asked.iloc[:1]))
+    assert len(opt.pending()) == 3
+    opt.withdraw(asked.iloc[1:])
+    assert len(opt.pending()) == 0
+
+
+def test_a_lower_goal_is_the_mirror_of_a_higher_one():
+    up = run(Optimiser(BOX, "max", seed=3), 8)
+    down = run(Optimiser(BOX, "min", seed=3), 8, function=lambda recipes: -hill(recipes))
+    pd.testing.assert_frame_equal(up.trials[list(BOX)], down.trials[list(BOX)])
+    assert up.recommend()["mean"][0] == pytest.approx(-down.recommend()["mean"][0])
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        {"x": (0, 1)},
+        {"kind": ["a", "b", "c"]},
+        {"kind": ["a"], "x": (0, 1)},
+        {"x": (2, 2), "y": (0, 1)},
+        {"x": (0, 3), "kind": ["a", "b"], "y": (1, 1000)},
+    ],
+    ids=["one number", "names only", "one name", "a fixed number", "mixed"],
+)
+def test_odd_spaces_and_flat_results_are_no_problem(space):
+    opt = Optimiser(space, steps={"x": 0.5} if "x" in space else None, seed=0)
+    for _ in range(5):
+        recipes = opt.ask(2)
+        assert len(recipes) == 2 and opt.space.feasible(recipes).all()
+        opt.tell(recipes, [1.0, 1.0])
+    assert np.isfinite(opt.recommend()[["mean", "p05", "p95"]].to_numpy(float)).all()
+
+
+def test_failures_only_and_a_single_result_are_no_problem():
+    opt = Optimiser(BOX, seed=0)
+    for _ in range(8):
+        recipes = opt.ask()
+        opt.tell(recipes, [np.nan])
+    assert len(opt.recommend()) == 1
+    opt.tell(opt.ask(), [3.0])
+    assert len(opt.recommend()) == 1
+
+
+def test_several_goals_and_a_condition_on_an_outcome():
+    opt = Optimiser(BOX, {"capacity": "max", "time_h": "min"}, constraints=["retention >= 80", "time_h <= 10"], seed=1)
+    for _ in range(9):
+        recipes = opt.ask(1)
+        assert recipes.time_h.le(10).all()
+        opt.tell(recipes, pd.DataFrame({"capacity": hill(recipes), "retention": 90 - 3 * recipes.time_h}))
+    assert set(opt.trials.columns) >= {"capacity", "retention", "time_h"}
+
+
+def test_a_ready_space_is_taken_with_its_steps():
+    opt = Optimiser(SearchSpace.of({"x": (0, 10)}, steps={"x": 2.5}), seed=0)
+    assert set(opt.ask(5).x) <= {0, 2.5, 5, 7.5, 10}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([1.0, 2.0], "1 recipes but 2 values"),
+        (["6,28"], r"write 6\.28"),
+        ([np.inf], "infinite"),
+        (pd.DataFrame({"value": [1.0], "se": [-1.0]}), "negative"),
+        (pd.DataFrame({"vlaue": [1.0]}), "did you mean vlaue"),
+    ],
+)
+def test_results_that_cannot_be_are_refused_and_nothing_is_taken_in(values, said):
+    opt = Optimiser(BOX, seed=0)
+    recipes = opt.ask(1)
+    with pytest.raises(Refusal, match=said):
+        opt.tell(recipes, values)
+    assert len(opt.trials) == 0 and len(opt.pending()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"goal": "maximum"}, "neither 'max' nor 'min'"),
+        ({"goal": {"time_h": "min"}}, "nothing to learn"),
+        ({"constraints": ["sped_rpm <= 3"]}, "did you mean speed_rpm"),
+        ({"prior": 3}, "no function"),
+        ({"prior": lambda recipes: [1.0, 2.0]}, r"shape \(2,\)"),
+        ({"prior": lambda recipes: np.random.default_rng().normal(size=len(recipes))}, "asked twice"),
+    ],
+)
+def test_a_set_up_that_makes_no_sense_is_refused(options, said):
+    with pytest.raises(Refusal, match=said):
+        Optimiser(BOX, **options)
+
+
+def test_a_saved_prior_must_be_handed_again(tmp_path):
+    opt = run(Optimiser(BOX, prior=hill, seed=0), 3)
+    opt.save(tmp_path / "opt.json")
+    with pytest.raises(Refusal, match="prior"):
+        Optimiser.load(tmp_path / "opt.json")
+    loaded = Optimiser.load(tmp_path / "opt.json", prior=hill)
+    pd.testing.assert_frame_equal(loaded.ask(2), opt.ask(2))
+    with pytest.raises(Refusal, match="no such file"):
+        Optimiser.load(tmp_path / "absent.json")
