@@ -22,6 +22,7 @@ TABLE, PLANES, CURVES = "mixwright-trials", "mixwright-recipes", "mixwright-cycl
 NAMES = {TABLE: "Trials, best first", PLANES: "Recipes and predictions", CURVES: "Capacity against cycle"}
 """Key of a view -> its name."""
 
+_RUN_NAME, _CREATED = "attributes.`Run Name`", "runDateAndNestInfo"
 _TRIALS = "tags.kind = 'trial'"
 _FINISHED = "tags.kind = 'trial' AND tags.state = 'completed'"
 
@@ -40,7 +41,8 @@ def states(view: CampaignView) -> dict[str, dict[str, Any]]:
         CURVES: _state(view, search=_FINISHED, charts=[
             _chart("LINE", "Discharge capacity (mAh per cm²) against cycle", "curves", 0,
                    metricKey=CYCLING + "discharge_areal_capacity_mAh_cm2",
-                   selectedMetricKeys=[CYCLING + "discharge_areal_capacity_mAh_cm2"], xAxisKey="step", runsCountToCompare=20),
+                   selectedMetricKeys=[CYCLING + "discharge_areal_capacity_mAh_cm2"], xAxisKey="step", lineSmoothness=0,
+                   useGlobalLineSmoothing=False, useGlobalXaxisKey=False, scaleType="linear", xAxisScaleType="linear"),
         ], section="Cycling, the best trials"),
     }  # fmt: skip
 
@@ -72,14 +74,15 @@ def link(base_url: str, experiment_id: str, key: str) -> str:
 def _state(view: CampaignView, *, search: str, charts: list[dict[str, Any]] | None = None, section: str = "") -> dict[str, Any]:
     objective = f"metrics.`{metric_name(view.objective.name)}`"
     varied = [f"params.`{metric_name(axis.name)}`" for axis in view.space]
-    columns = [objective, *varied, "tags.`evaluator`", "tags.`state`", "metrics.`predicted_mean`", "tags.`reason`"]
+    columns = [objective, "metrics.`predicted_mean`", *varied, "tags.`evaluator`", "tags.`state`", "tags.`reason`"]
     state: dict[str, Any] = {
         "searchFilter": search,
         "orderByKey": objective,
         "orderByAsc": view.objective.goal == "min",
         "selectedColumns": columns,
-        "columnOrder": [],
-        "columnWidths": {objective: 260, "tags.`reason`": 420},
+        # Widths take hold only on columns named in the order; the run's name is the recipe, so it gets room.
+        "columnOrder": [_RUN_NAME, _CREATED, *columns],
+        "columnWidths": {_RUN_NAME: 330, _CREATED: 125, **dict.fromkeys(columns, 115), objective: 170, "tags.`reason`": 420},
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],
@@ -92,15 +95,18 @@ def _state(view: CampaignView, *, search: str, charts: list[dict[str, Any]] | No
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,
         "autoRefreshEnabled": True,
+        # Else our section comes last, below MLflow's own bar charts.
         "isAccordionReordered": True,
+        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
         "lifecycleFilter": "Active",
         "startTime": "ALL",
     }
     if charts:
         uuid = charts[0]["metricSectionId"]
         state["compareRunCharts"] = charts
+        wide = {"columns": len(charts), "cardHeight": 520}
         state["compareRunSections"] = [
-            {"uuid": uuid, "name": section, "display": True, "isReordered": True, "deleted": False, "isGenerated": False}
+            {"uuid": uuid, "name": section, "display": True, "isReordered": True, "deleted": False, "isGenerated": False, **wide}
         ]
     return state
 
