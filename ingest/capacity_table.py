@@ -1,0 +1,213 @@
+"""A table of capacity against cycle: mAh, mAh per gram or mAh per cm2, turned into mAh with the cell's own mass and area."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from campaign import units
+from campaign.errors import Refusal
+from ingest.checks import CellFacts
+from ingest.cycles import COLUMNS, with_efficiencies
+from ingest.findings import Finding, Start
+from ingest.headers import Header, find, parse
+from ingest.numbers import EMPTY
+from ingest.tables import Floats, Table
+
+_DISCHARGE = (
+    "dischargecapacity",
+    "dischargearealcapacity",
+    "arealdischargecapacity",
+    "dischargespecificcapacity",
+    "specificdischargecapacity",
+    "specificcapacitydischarge",
+    "capacitydischarge",
+    "dischargecap",
+    "dischgcapacity",
+    "dchgcapacity",
+    "dchgcap",
+    "dchgspeccap",
+    "qdis",
+    "qdischarge",
+    "qd",
+    "dischargecapacitycomposite",
+    "capacity",
+    "specificcapacity",
+    "arealcapacity",
+)
+_CHARGE = tuple(
+    name.replace("discharge", "charge").replace("dischg", "chg").replace("dchg", "chg") for name in _DISCHARGE[:-4]
+) + ("qchg", "qcharge", "qc")
+_EFFICIENCY = ("coulombicefficiency", "ce", "efficiency", "cesamecycle", "ceoutin")
+_VOLTAGES = {
+    "mean_discharge_voltage_V": ("meandischargevoltage", "averagedischargevoltage"),
+    "mean_charge_voltage_V": ("meanchargevoltage", "averagechargevoltage"),
+}
+_CAPACITIES = ("capacity", "capacity_per_mass", "capacity_per_area")
+
+
+def is_capacity_table(headers: list[Header]) -> bool:
+    """Say whether a table with these headers lists capacities by cycle."""
+    no_series = find(headers, "time_s") is None or find(headers, "current_mA") is None
+    return (
+        no_series
+        and find(headers, "cycle") is not None
+        and (_find(headers, _DISCHARGE) or _find(headers, _CHARGE)) is not None
+    )
+
+
+def _find(headers: list[Header], names: tuple[str, ...]) -> int | None:
+    found = [(names.index(header.name), position) for position, header in enumerate(headers) if header.name in names]
+    return min(found)[1] if found else None
+
+
+def read(table: Table, *, start: Start, facts: CellFacts, need_mAh: bool) -> tuple[pd.DataFrame, list[Finding]]:
+    """Return a cycle table (`ingest.cycles.COLUMNS`) and what was noticed.
+
+    Args:
+        table: a header and its columns.
+        start: direction of the first half-cycle of cycle 1.
+        facts: mass and area of the cell.
+        need_mAh: refuse where mass or area is missing; else leave the value out and say so (`inspect`).
+
+    Raises:
+        Refusal: cycle numbers that are not whole and rising, a capacity without a known unit, a negative or missing value.
+    """
+    headers = [parse(name) for name in table.header]
+    position = find(headers, "cycle")
+    assert position is not None
+    cycle = _cycles(table, position)
+    rows = pd.DataFrame(math.nan, index=range(table.rows), columns=list(COLUMNS))
+    rows["cycle"] = cycle
+    findings: list[Finding] = [Finding("file", "note", note) for note in table.notes]
+    for kind, names in (("discharge", _DISCHARGE), ("charge", _CHARGE)):
+        column = _find(headers, names)
+        values = np.full(table.rows, np.nan)
+        if column is not None:
+            values, given, key = _capacity(table, headers[column], column, facts, findings, need_mAh)
+            rows[f"{kind}_{key}"] = given
+        rows[f"{kind}_capacity_mAh"] = values
+        rows[f"{kind}_state"] = np.where(np.isfinite(values), "complete", "absent")
+    for name, names in _VOLTAGES.items():
+        column = _find(headers, names)
+        if column is not None:
+            rows[name] = table.floats(column, empty=True) * units.factor(headers[column].unit or "V", "voltage")
+    rows["discharge_state"] = rows["discharge_state"].astype(str)
+    rows["charge_state"] = rows["charge_state"].astype(str)
+    rows = with_efficiencies(rows[list(COLUMNS)], start)
+    _compare_efficiency(table, headers, rows, findings)
+    if len(cycle) > 1 and (np.diff(cycle) > 1).any():
+        findings.append(
+            Finding("cycles", "note", "some cycles are left out in this table; nothing is filled in between")
+        )
+    return rows, findings
+
+
+def _cycles(table: Table, position: int) -> NDArray[np.int64]:
+    cycle = table.floats(position)
+    for row, value in enumerate(cycle.tolist()):
+        if value != round(value) or value < 0:
+            raise Refusal(f"{table.where(row, position)}: {value:g} is no cycle number; expected 1, 2, 3, …")
+        if row and value == cycle[row - 1]:
+            raise Refusal(
+                f"{table.where(row, position)}: cycle {value:g} stands there twice; are two channels or cells in one file?"
+            )
+        if row and value < cycle[row - 1]:
+            raise Refusal(
+                f"{table.where(row, position)}: cycle {value:g} comes after cycle {cycle[row - 1]:g}; are two channels or cells in one file?"
+            )
+    if len(cycle) and cycle[0] == 0:
+        raise Refusal(
+            f"{table.where(0, position)}: cycles are counted from 1; is cycle 0 the formation? Number it on and say so on the trial"
+        )
+    return cycle.astype(int)
+
+
+def _capacity(
+    table: Table, header: Header, column: int, facts: CellFacts, findings: list[Finding], need_mAh: bool
+) -> tuple[Floats, Floats, str]:
+    """Return a capacity column in mAh, as it was given, and the name of the latter."""
+    place = f"{table.place}, column {header.text!r}"
+    if header.unit is None:
+        raise Refusal(f"{place}: its header names no unit; write {header.text.strip()} (mAh), (mAh/g) or (mAh/cm2)")
+    unit, of_composite = header.unit, False
+    for ending in (" composite", "_composite", "(composite)", " active", "_active", "(active)"):
+        if unit.endswith(ending):
+            unit, of_composite = unit.removesuffix(ending), "composite" in ending
+    quantity = next((kind for kind in _CAPACITIES if units.is_unit(unit, kind)), None)
+    if quantity is None:
+        raise Refusal(
+            f"{place}: unit {header.unit!r} is no unit of a capacity; right would be mAh, Ah, mAh/g or mAh/cm2"
+        )
+    cells = table.texts(column)
+    values = table.floats(column, empty=True) * units.factor(unit, quantity)
+    for row, value in enumerate(values.tolist()):
+        if math.isnan(value) and row < len(values) - 1:
+            raise Refusal(
+                f"{table.where(row, column)}: {cells[row] or 'empty'} where a capacity is needed; leave the row out or give its value"
+            )
+        if value < 0:
+            raise Refusal(f"{table.where(row, column)}: {value:g} is negative; a capacity is 0 or more")
+    if len(values) and math.isnan(values[-1]) and cells[-1] in EMPTY:
+        findings.append(Finding("running", "note", f"the last cycle has no value of {header.text.strip()!r} yet"))
+    if quantity == "capacity":
+        return values, values, "capacity_mAh"
+    key = (
+        "areal_capacity_mAh_cm2"
+        if quantity == "capacity_per_area"
+        else ("capacity_mAh_g_composite" if of_composite else "capacity_mAh_g")
+    )
+    needed = {
+        "capacity_per_mass": ("active mass", facts.active_mass_mg),
+        "capacity_per_area": ("area", facts.area_cm2),
+    }[quantity]
+    scale = needed[1]
+    if scale is not None and quantity == "capacity_per_mass":
+        scale = scale / 1000.0
+        if of_composite:
+            scale = None if facts.active_wt_pct is None else scale * 100.0 / facts.active_wt_pct
+    if scale is None:
+        sentence = f"{place}: counts per {'gram' if quantity == 'capacity_per_mass' else 'cm2'}, so the {needed[0]} of the cell is needed; give it with the cell (a file's own mass is never used)"
+        if need_mAh:
+            raise Refusal(sentence)
+        findings.append(Finding("mass", "flag", sentence))
+        return np.full(table.rows, np.nan), values, key
+    gram = "gram of composite" if of_composite else "gram of active"
+    findings.append(
+        Finding(
+            "mass",
+            "note",
+            f"{header.text.strip()} was read per {gram if quantity == 'capacity_per_mass' else 'cm2'} and turned into mAh with the cell's {needed[0]}",
+        )
+    )
+    return values * scale, values, key
+
+
+def _compare_efficiency(table: Table, headers: list[Header], rows: pd.DataFrame, findings: list[Finding]) -> None:
+    """Say which of the named efficiencies the file's own column is; it is a witness and is not taken over."""
+    column = _find(headers, _EFFICIENCY)
+    if column is None or not rows["charge_capacity_mAh"].notna().any():
+        return
+    given = table.floats(column, empty=True)
+    fraction = given / 100.0 if np.nanmax(given, initial=0.0) > 3.0 else given
+    inverse = 1.0 / rows["ce_same_cycle"].to_numpy()
+    candidates = {
+        "ce_out_in": rows["ce_out_in"].to_numpy(),
+        "ce_same_cycle": rows["ce_same_cycle"].to_numpy(),
+        "Q_dis(n)/Q_chg(n)": inverse,
+    }
+    for name, ours in candidates.items():
+        both = np.isfinite(ours) & np.isfinite(fraction)
+        if both.any() and np.allclose(ours[both], fraction[both], rtol=0.01):
+            findings.append(Finding("efficiency", "ok", f"the file's efficiency is {name}"))
+            return
+    findings.append(
+        Finding(
+            "efficiency",
+            "warning",
+            "the file's efficiency column fits none of the definitions; are charge and discharge swapped?",
+        )
+    )

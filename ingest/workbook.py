@@ -1,0 +1,112 @@
+"""Workbooks (.xlsx) into tables: calamine reads the cells, the XML says what calamine would hide (formulas, far cells)."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import python_calamine
+
+from campaign.errors import Refusal
+from ingest import sheet_columns as layout
+from ingest.containers import SheetScan, check_workbook
+from ingest.limits import Limits
+from ingest.tables import Grid, Table
+
+_REL = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
+
+
+@dataclass(frozen=True)
+class Book:
+    """An opened workbook whose container was checked."""
+
+    place: str
+    reader: python_calamine.CalamineWorkbook
+    scans: dict[str, SheetScan]
+    """Sheet name -> what its XML holds."""
+
+    def rows(self, sheet: str, *, count: int | None = None) -> list[list[Any]]:
+        """Return the cells of a sheet from A1 on, every row of one width."""
+        return self.reader.get_sheet_by_name(sheet).to_python(skip_empty_area=False, nrows=count)
+
+    def refuse_formulas(self, sheet: str) -> None:
+        """Refuse a sheet that holds a formula: without a stored value it reads as empty, and none is ever run here."""
+        formulas = self.scans[sheet].formulas if sheet in self.scans else ()
+        if formulas:
+            raise Refusal(
+                f"{self.place}, sheet {sheet!r}, cell {formulas[0]}: holds a formula; formulas are never run here, "
+                "so copy the cells and paste them as values"
+            )
+
+
+def open_book(path: Path, place: str, *, limits: Limits) -> Book:
+    """Check and open a workbook.
+
+    Raises:
+        Refusal: the container or a sheet is not safe to read (see `ingest.containers`), or is no workbook.
+    """
+    parts = check_workbook(path, place, limits=limits)
+    try:
+        names = _sheet_parts(path)
+        reader = python_calamine.CalamineWorkbook.from_path(str(path))
+    except (python_calamine.CalamineError, ElementTree.ParseError, KeyError, zipfile.BadZipFile) as error:
+        raise Refusal(
+            f"{place}: the workbook is damaged ({error}); open it in a spreadsheet and save it again"
+        ) from None
+    return Book(place, reader, {sheet: parts[part] for sheet, part in names.items() if part in parts})
+
+
+def _sheet_parts(path: Path) -> dict[str, str]:
+    with zipfile.ZipFile(path) as container:
+        book = ElementTree.fromstring(container.read("xl/workbook.xml"))  # noqa: S314 - entities were refused before
+        links = ElementTree.fromstring(container.read("xl/_rels/workbook.xml.rels"))  # noqa: S314
+    targets = {link.get("Id"): (link.get("Target") or "").lstrip("/") for link in links}
+    parts = {}
+    for element in book.iter():
+        if element.tag.endswith("}sheet") and element.get(_REL) in targets:
+            target = targets[element.get(_REL)]
+            parts[element.get("name") or ""] = target if target.startswith("xl/") else f"xl/{target}"
+    return parts
+
+
+def marker(path: Path) -> str | None:
+    """Return the version in the hidden property that our own lab sheets carry, or None."""
+    with zipfile.ZipFile(path) as container:
+        if "docProps/custom.xml" not in container.namelist():
+            return None
+        text = container.read("docProps/custom.xml")[:100_000].decode("utf-8", errors="replace")
+    found = re.search(rf'name="{layout.MARKER}"[^>]*>\s*<[^>]+>([^<]+)<', text)
+    return found[1].strip() if found else None
+
+
+def sheet_table(book: Book, sheet: str, *, header_row: int = 0) -> Table:
+    """Make a table of one sheet whose header stands on a given 0-based row; empty rows at the end are left away.
+
+    Raises:
+        Refusal: a formula, an empty or repeated column name, or no data row.
+    """
+    book.refuse_formulas(sheet)
+    place = f"{book.place}, sheet {sheet!r}"
+    rows = book.rows(sheet)
+    while rows and not any(cell != "" for cell in rows[-1]):
+        rows.pop()
+    if len(rows) <= header_row + 1:
+        raise Refusal(f"{place}: has no data row below its header")
+    names = [str(cell).strip() for cell in rows[header_row]]
+    width = max((position + 1 for position, name in enumerate(names) if name), default=0)
+    for position, name in enumerate(names[:width]):
+        if not name and any(row[position] != "" for row in rows[header_row + 1 :]):
+            raise Refusal(f"{place}, row {header_row + 1}: column {position + 1} holds values and has no name")
+        if name and names.index(name) != position:
+            raise Refusal(
+                f"{place}, row {header_row + 1}: the column {name!r} stands there twice; give each column one name"
+            )
+    for number, row in enumerate(rows[header_row + 1 :], start=header_row + 2):
+        if any(cell != "" for cell in row[width:]):
+            raise Refusal(f"{place}, row {number}: holds a value to the right of the last named column")
+    content = [row[:width] for row in rows[header_row + 1 :]]
+    return Table(place, tuple(names[:width]), header_row + 2, len(content), Grid(content))
