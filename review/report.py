@@ -7,50 +7,18 @@ trial and material names are typed by people.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from pandas.api.types import is_numeric_dtype
+from markupsafe import Markup, escape
 
 from review.data import CampaignView, is_measured
 from review.plots import PLOTS
+from review.tables import NAME_COLUMNS, trials_sheet, window_sheet
 from review.words import label, number, text
-
-ROWS_SHOWN = 200
-_NAMES = ("trial_id", "sse", "active", "carbon", "mixer", "anode")
-_WORDS = ("reason", "source")
-
-
-@dataclass(frozen=True)
-class _Column:
-    label: str
-    numeric: bool
-
-
-@dataclass(frozen=True)
-class _Cell:
-    text: str
-    kind: str = ""
-    evaluator: bool = False
-
-
-@dataclass(frozen=True)
-class _Row:
-    cells: tuple[_Cell, ...]
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class _Sheet:
-    columns: tuple[_Column, ...] = ()
-    rows: tuple[_Row, ...] = field(default=())
-    left_out: int = 0
 
 
 def write_report(view: CampaignView, path: Path) -> Path:
@@ -61,9 +29,10 @@ def write_report(view: CampaignView, path: Path) -> Path:
     Returns:
         `path`.
     """
+    page = render(view)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".part", delete=False) as part:
-        part.write(render(view))
+        part.write(page)
     os.chmod(part.name, 0o644)
     os.replace(part.name, path)
     return path
@@ -74,22 +43,44 @@ def render(view: CampaignView) -> str:
     page = Environment(
         loader=PackageLoader("review", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    page.filters["number"] = number
+    names = _material_names(view)
+    page.filters |= {"number": number, "materials": lambda words: mark_names(words, names)}
     page.tests["measured"] = is_measured
     css = (resources.files("review") / "templates" / "report.css").read_text(encoding="utf-8")
-    ranked = view.ranked(view.trials)
     return page.get_template("report.html.j2").render(
         view=view,
         css=Markup(css),  # noqa: S704 (our own file, nothing typed by people)
         standing=_standing(view),
         tiles=_tiles(view),
-        ranked_empty=ranked.empty,
+        ranked_empty=view.ranked(view.trials).empty,
         plots={name: plot(view) for name, plot in PLOTS.items()},
-        window=_sheet(view.window, list(view.window.columns)),
-        trials=_trials_sheet(view, view.trials, end=("predicted_mean", "predicted_p05", "predicted_p95", "reason")),
-        published=_trials_sheet(view, view.published, end=("source",)),
+        window=window_sheet(view),
+        trials=trials_sheet(view, view.trials),
+        published=trials_sheet(view, view.published, record=view.published_cycling),
         made=_made(view),
     )
+
+
+def mark_names(words: str, names: tuple[str, ...]) -> Markup:
+    """Escape a sentence and set the names of materials in it in a face that tells l from I.
+
+    >>> mark_names("1 < LPSClI", ("LPSCl", "LPSClI"))
+    Markup('1 &lt; <span class="name">LPSClI</span>')
+    """
+    if not names:
+        return escape(words)
+    # Longest first, so that LPSClI is not taken for LPSCl with a letter after it.
+    known = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    parts = re.split(rf"(?<!\w)({known})(?!\w)", words)
+    span = Markup('<span class="name">{}</span>')
+    return Markup("").join(span.format(part) if i % 2 else escape(part) for i, part in enumerate(parts))
+
+
+def _material_names(view: CampaignView) -> tuple[str, ...]:
+    listed = {str(name) for axis in view.space for name in axis.choices}
+    used = {str(name) for table in (view.trials, view.published) if "sse" in table for name in table["sse"].dropna()}
+    # One-letter names (S, the element) read well as they are, and are words in any sentence.
+    return tuple(sorted(name for name in listed | used if len(name) > 1))
 
 
 def _standing(view: CampaignView) -> str:
@@ -97,9 +88,10 @@ def _standing(view: CampaignView) -> str:
     counted = ", ".join(f"{count} {state}" for state, count in states.items()) or "none yet"
     aim = "as large as possible" if view.objective.goal == "max" else "as small as possible"
     kind = "measured in real cells" if is_measured(view.evaluator) else "simulated; none of them was measured"
+    wanted = view.objective.label[:1].lower() + view.objective.label[1:]
     return (
-        f"Wanted: {view.objective.label[0].lower()}{view.objective.label[1:]} ({view.objective.unit}), {aim}. "
-        f"Trials: {counted}. The campaign's values are {kind}. As of {view.provenance.made_at:%Y-%m-%d %H:%M} UTC."
+        f"Wanted: {wanted} ({view.objective.unit}), {aim}. Trials: {counted}. "
+        f"The campaign's values are {kind}. As of {view.provenance.made_at:%Y-%m-%d %H:%M} UTC."
     )
 
 
@@ -107,39 +99,9 @@ def _tiles(view: CampaignView) -> list[dict[str, object]]:
     if view.recommendation is None:
         return []
     return [
-        {"label": label(column), "text": text(value), "name": column in _NAMES}
+        {"label": label(column), "text": text(value), "name": column in NAME_COLUMNS}
         for column, value in view.recommendation.recipe.items()
     ]
-
-
-def _trials_sheet(view: CampaignView, table: pd.DataFrame, *, end: Sequence[str]) -> _Sheet:
-    if table.empty:
-        return _Sheet()
-    recipe = [name for name in view.recipe_columns(table) if _varies(view, table, name)]
-    columns = ["trial_id", "evaluator", "state", *recipe, *view.outcome_columns(table), *end]
-    ranked = view.ranked(table)
-    ordered = pd.concat([ranked, table.drop(index=ranked.index)])
-    return _sheet(ordered, [name for name in columns if name in ordered])
-
-
-def _varies(view: CampaignView, table: pd.DataFrame, column: str) -> bool:
-    return column in {axis.name for axis in view.space} or table[column].nunique(dropna=False) > 1
-
-
-def _sheet(table: pd.DataFrame, columns: Sequence[str]) -> _Sheet:
-    heads = tuple(_Column(label(name), is_numeric_dtype(table[name])) for name in columns)
-    kinds = ["number" if head.numeric else _kind(name) for name, head in zip(columns, heads, strict=True)]
-    rows = []
-    for record in table.head(ROWS_SHOWN).to_dict("records"):
-        cells = tuple(
-            _Cell(text(record[name]), kind, evaluator=name == "evaluator") for name, kind in zip(columns, kinds, strict=True)
-        )
-        rows.append(_Row(cells, best=record.get("best") is True))
-    return _Sheet(heads, tuple(rows), left_out=max(0, len(table) - ROWS_SHOWN))
-
-
-def _kind(column: str) -> str:
-    return "name" if column in _NAMES else "words" if column in _WORDS else ""
 
 
 def _made(view: CampaignView) -> list[tuple[str, str]]:

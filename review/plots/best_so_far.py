@@ -60,11 +60,12 @@ def best_so_far(view: CampaignView) -> Plot:
     axes.set_xlabel("trial, in the order proposed")
     axes.set_ylabel(f"{view.objective.label}\n({view.objective.unit})")
     figure.legend(loc="outside upper left", ncols=2, fontsize=9.5)
-    caption = (
-        "Each mark is one finished trial; the black step is the best value reached so far."
-        + (" Grey bars: what was predicted before the trial was run (90 % interval)." if "predicted_p05" in table else "")
-        + " The dashed line is the best published measurement of the same quantity, where there is one."
-    )
+    caption = "Each mark is one finished trial; the black step is the best value reached so far."
+    if "predicted_p05" in table:
+        caption += " Grey bars: what was predicted before the trial was run (90 % interval)."
+    ranked = view.ranked(view.published)
+    if not ranked.empty:
+        caption += f" Dashed: the best published measurement of the same quantity ({short_recipe(ranked.iloc[0].to_dict())})."
     return Plot(NAME, TITLE, caption, figure, table)
 
 
@@ -77,7 +78,7 @@ def _name_levels(view: CampaignView, axes: Axes, *, best: float) -> None:
         style = look(str(row["evaluator"]))
         value = float(row[view.objective.name])
         axes.axhline(value, color=style["color"], ls="--", lw=1.4, zorder=1,
-                     label=f"best published, measured ({short_recipe(row.to_dict())})")  # fmt: skip
+                     label="best published, measured")  # fmt: skip
         levels, words, colours = [*levels, value], [*words, f"published {number(value)}"], [*colours, style["color"]]
     low, high = axes.get_ylim()
     for place, line, colour in zip(spread(levels, 0.06 * (high - low)), words, colours, strict=True):

@@ -1,0 +1,124 @@
+"""Tables of the report: which columns a reader needs, in which order, and every cell as text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from review.data import CampaignView
+from review.words import label, number, text
+
+CAPACITY = "discharge_areal_capacity_mAh_cm2"
+ROWS_SHOWN = 200
+WINDOW_ROWS = 9
+NAME_COLUMNS = ("trial_id", "sse", "active", "carbon", "mixer", "anode")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its heading, how a row's cell reads, and how the cell is set (`number`, `name`, `words`, `label`)."""
+
+    heading: str
+    cell: Callable[[Mapping[Any, Any]], str]
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cells of one row, in the order of the columns."""
+
+    cells: tuple[str, ...]
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table ready to be written."""
+
+    columns: tuple[Column, ...] = ()
+    rows: tuple[Row, ...] = ()
+    left_out: int = 0
+    evaluators: tuple[str, ...] = ()
+    """Who gave the values; where it is one for all rows, the table has no column for it."""
+
+
+def window_sheet(view: CampaignView) -> Sheet:
+    """Return the ridge of equivalents, thinned to a few evenly spaced rows."""
+    ridge = view.window.sort_values("speed_rpm").reset_index(drop=True) if len(view.window) else view.window
+    chosen = ridge.iloc[np.unique(np.linspace(0, len(ridge) - 1, min(WINDOW_ROWS, len(ridge))).round().astype(int))]
+    columns = (
+        _plain(chosen, "speed_rpm"),
+        _plain(chosen, "time_h"),
+        Column(f"expected ({view.objective.unit})", lambda row: number(row["mean"]), "number"),
+        Column(f"chance of being within {view.tolerance:.0%} of the best", lambda row: f"{number(100 * row['probability'], 2)} %", "number"),
+    )
+    return _filled(chosen, columns)
+
+
+def trials_sheet(view: CampaignView, table: pd.DataFrame, *, record: pd.DataFrame | None = None) -> Sheet:
+    """Return a table of trials, best first, leaving out what is the same in every row.
+
+    Args:
+        view: the campaign.
+        table: its trials, or its published ones.
+        record: where given, a column tells each trial's cycling record in a few numbers: for sparse, measured ones.
+    """
+    if table.empty:
+        return Sheet()
+    ranked = view.ranked(table)
+    ordered = pd.concat([ranked, table.drop(index=ranked.index)])
+    varied = {axis.name for axis in view.space}
+    evaluators = tuple(str(name) for name in table["evaluator"].unique())
+    outcomes = view.outcome_columns(table)
+    columns = [_plain(table, "trial_id")]
+    if len(evaluators) > 1:
+        columns.append(Column("values", lambda row: str(row["evaluator"]), "label"))
+    if table["state"].nunique() > 1:
+        columns.append(_plain(table, "state"))
+    if view.objective.name in outcomes:
+        columns.append(_plain(table, view.objective.name, heading=f"{view.objective.label} ({view.objective.unit})"))
+    if {"predicted_mean", "predicted_p05", "predicted_p95"} <= set(table.columns):
+        columns.append(Column("predicted before (90 %)", _predicted, "number"))
+    columns += [_plain(table, name) for name in view.recipe_columns(table) if name in varied or table[name].nunique(dropna=False) > 1]
+    columns += [_plain(table, name) for name in outcomes if name != view.objective.name]
+    if record is not None:
+        told = {trial: _tell(rows) for trial, rows in record.dropna(subset=[CAPACITY]).groupby("trial_id")}
+        columns.append(Column("measured: cycle → mAh cm⁻²", lambda row: told.get(row["trial_id"], "–"), "words"))
+    columns += [Column(label(name), _text_of(name), "words") for name in ("reason", "source") if name in table]
+    return _filled(ordered, tuple(columns), evaluators=evaluators)
+
+
+
+def _tell(rows: pd.DataFrame) -> str:
+    """Tell a record by its first, its highest and its last points (all of them where they are few)."""
+    points = rows.sort_values("cycle")[["cycle", CAPACITY]].reset_index(drop=True)
+    if len(points) > 4:
+        points = points.iloc[sorted({0, 1, int(points[CAPACITY].argmax()), len(points) - 1})]
+    return ", ".join(f"{cycle:.0f} → {number(value, 3)}" for cycle, value in points.itertuples(index=False))
+
+
+def _plain(table: pd.DataFrame, name: str, heading: str = "") -> Column:
+    kind = "name" if name in NAME_COLUMNS else "number" if is_numeric_dtype(table[name]) else ""
+    return Column(heading or label(name), _text_of(name), kind)
+
+
+def _text_of(name: str) -> Callable[[Mapping[Any, Any]], str]:
+    return lambda row: text(row[name])
+
+
+def _predicted(row: Mapping[Any, Any]) -> str:
+    mean, low, high = (number(row[f"predicted_{part}"], 3) for part in ("mean", "p05", "p95"))
+    return "–" if mean == "–" else f"{mean} ({low} to {high})"
+
+
+def _filled(table: pd.DataFrame, columns: tuple[Column, ...], evaluators: tuple[str, ...] = ()) -> Sheet:
+    rows = tuple(
+        Row(tuple(column.cell(record) for column in columns), best=bool(record.get("best") is True))
+        for record in table.head(ROWS_SHOWN).to_dict("records")
+    )
+    return Sheet(columns, rows, max(0, len(table) - ROWS_SHOWN), evaluators)

@@ -1,0 +1,154 @@
+"""Plots: the data behind them is what was handed in, measured and simulated look apart, empty campaigns say so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.collections import PathCollection
+from review_example import OBJECTIVE, example_view
+
+from campaign.errors import Refusal
+from review import Axis, CampaignView, Objective, Provenance
+from review.plots import PLOTS, draw
+from review.plots.figure import look, spread
+
+
+def empty(view: CampaignView) -> CampaignView:
+    return CampaignView(name="new", objective=view.objective, evaluator="lab", provenance=view.provenance)
+
+
+def test_best_so_far_holds_every_value_in_the_order_proposed(view: CampaignView) -> None:
+    data = draw(view, "best_so_far").data
+    assert data["trial_id"].to_list() == view.trials["trial_id"].to_list()
+    assert data["value"].to_list() == view.trials[OBJECTIVE].to_list()
+    assert data["best_so_far"].iloc[-1] == view.trials[OBJECTIVE].max()
+    assert data["best_so_far"].is_monotonic_increasing
+
+
+def test_best_so_far_follows_the_goal_down_and_skips_what_does_not_count(view: CampaignView) -> None:
+    trials = view.trials.copy()
+    trials.loc[3, "state"] = "excluded"
+    trials.loc[5, OBJECTIVE] = np.nan
+    least = replace(view, trials=trials, objective=replace(view.objective, goal="min"))
+    data = draw(least, "best_so_far").data
+    assert len(data) == len(trials) - 2
+    assert data["best_so_far"].is_monotonic_decreasing
+
+
+def test_best_so_far_orders_by_sequence_not_by_row(view: CampaignView) -> None:
+    shuffled = replace(view, trials=view.trials.sample(frac=1, random_state=3))
+    pd.testing.assert_frame_equal(draw(shuffled, "best_so_far").data, draw(view, "best_so_far").data)
+
+
+def test_capacity_plot_shows_the_best_four_and_published_points_only_where_measured(view: CampaignView) -> None:
+    data = draw(view, "capacity_against_cycle").data
+    best = view.trials.sort_values(OBJECTIVE, ascending=False)["trial_id"].head(4).to_list()
+    simulated = data[data["evaluator"].eq("physics")]
+    assert simulated["trial_id"].unique().tolist() == best
+    paper = data[data["trial_id"].eq("paper-2000rpm-5h")].set_index("cycle")["discharge_areal_capacity_mAh_cm2"]
+    assert paper.to_dict() == {1: 6.28, 35: 7.85, 100: 6.21}
+
+
+def test_capacity_plot_of_a_lab_campaign_shows_running_cells_before_any_objective(view: CampaignView) -> None:
+    trials = view.trials.head(2).drop(columns=[OBJECTIVE]).assign(state="testing", evaluator="lab")
+    running = replace(view, evaluator="lab", trials=trials, cycling=view.cycling[view.cycling["cycle"] <= 12])
+    data = draw(running, "capacity_against_cycle").data
+    assert data.loc[data["evaluator"].eq("lab"), "trial_id"].unique().tolist() == ["T001", "T002"]
+
+
+def test_surface_data_holds_surface_ridge_trials_and_published(view: CampaignView) -> None:
+    data = draw(view, "objective_over_speed_time").data
+    surface = data[data["what"].eq("surface")]
+    assert np.array_equal(surface["mean"], view.surface["mean"])
+    assert np.array_equal(data.loc[data["what"].eq("ridge"), "time_h"], view.window["time_h"])
+    assert data["what"].value_counts()[["trial", "published"]].to_list() == [24, 15]
+
+
+def test_sse_comparison_puts_the_best_first_and_keeps_the_never_tried(view: CampaignView) -> None:
+    data = draw(view, "sse_comparison").data.set_index("sse")
+    assert data.index[0] == "LPSClI"
+    assert np.isnan(data.loc["SS7", "best_tried"])
+    assert data.loc["LPSCl", "best_published"] == pytest.approx(6.21 / (4 / 0.2275) * 1000)
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_an_empty_campaign_says_why_there_is_nothing(name: str, view: CampaignView) -> None:
+    plot = draw(empty(view), name)
+    assert plot.data.empty
+    assert plot.caption.endswith(".")
+
+
+@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".html"])
+def test_saved_files_are_pictures_with_their_data_beside_them(
+    name: str, suffix: str, view: CampaignView, tmp_path: Path
+) -> None:
+    plot = draw(view, name)
+    picture, table = plot.save(tmp_path / "deep" / f"{name}{suffix}")
+    start = {".png": b"\x89PNG", ".svg": b"<?xml", ".html": b"<!doctype html>"}[suffix]
+    assert picture.read_bytes().startswith(start)
+    read = pd.read_csv(table)
+    assert list(read.columns) == list(plot.data.columns)
+    assert len(read) == len(plot.data)
+
+
+def test_the_same_view_draws_the_same_svg() -> None:
+    assert draw(example_view(), "best_so_far").svg() == draw(example_view(), "best_so_far").svg()
+
+
+def test_wrong_names_are_refused_with_the_right_ones(view: CampaignView, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="did you mean best_so_far"):
+        draw(view, "best_sofar")
+    with pytest.raises(Refusal, match="PNG, SVG or HTML"):
+        draw(view, "best_so_far").save(tmp_path / "plot.jpeg")
+
+
+def test_measured_and_simulated_differ_in_shape_and_colour() -> None:
+    measured, simulated = look("lab"), look("physics")
+    assert measured["marker"] != simulated["marker"]
+    assert measured["color"] != simulated["color"]
+    assert look("published") == look("earlier") == measured
+    assert look("virtual-lab") == simulated
+
+
+def test_trials_and_published_cells_are_drawn_with_their_own_marks(view: CampaignView) -> None:
+    axes = draw(view, "objective_over_speed_time").figure.axes[0]
+    offsets = [c.get_offsets() for c in axes.collections if isinstance(c, PathCollection)]
+    drawn = {tuple(point) for group in offsets for point in np.asarray(group)}
+    assert set(zip(view.trials["speed_rpm"], view.trials["time_h"], strict=True)) <= drawn
+    assert set(zip(view.published["speed_rpm"], view.published["time_h"], strict=True)) <= drawn
+
+
+def test_a_view_refuses_tables_without_their_columns(view: CampaignView) -> None:
+    with pytest.raises(ValueError, match="'surface' lacks column 'sd'"):
+        replace(view, surface=view.surface.drop(columns="sd"))
+
+
+def test_recipe_and_outcome_columns_are_told_apart_for_axes_nobody_foresaw(view: CampaignView) -> None:
+    trials = pd.DataFrame({"trial_id": ["a"], "evaluator": ["lab"], "state": ["completed"], "humidity_pct": [3.0], "x": [1.0]})
+    odd = CampaignView(
+        name="odd", evaluator="lab", provenance=view.provenance, trials=trials,
+        objective=Objective(name="x", label="X", unit="-"), space=(Axis(name="humidity_pct", low=0, high=5),),
+    )  # fmt: skip
+    assert odd.recipe_columns(trials) == ["humidity_pct"]
+    assert odd.outcome_columns(trials) == ["x"]
+
+
+def test_a_time_without_zone_is_refused(view: CampaignView) -> None:
+    with pytest.raises(ValueError, match="time zone"):
+        Provenance(made_at=view.provenance.made_at.replace(tzinfo=None))
+
+
+@given(st.lists(st.floats(-50, 50), min_size=1, max_size=12), st.floats(0.1, 5))
+def test_spread_labels_keep_their_order_and_their_distance(positions: list[float], gap: float) -> None:
+    placed = spread(positions, gap)
+    order = np.argsort(positions, kind="stable")
+    assert (np.diff(np.array(placed)[order]) >= gap - 1e-6).all()
+    if (np.diff(np.sort(positions)) > gap).all():
+        assert placed == pytest.approx(positions)

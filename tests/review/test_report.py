@@ -1,0 +1,168 @@
+"""The report: stands alone, begins with the answer, escapes what people type, never half-written."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from review_example import OBJECTIVE, example_view
+
+import review.report
+from review import Axis, CampaignView, Recommendation
+from review.report import render, write_report
+
+HOSTILE = '<script>alert("x")</script><img src=http://evil.example/a.png onerror=alert(1)>'
+
+
+class Page(HTMLParser):
+    """Collects tags, their attributes and the text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+@pytest.fixture(scope="module")
+def page(view: CampaignView) -> Page:
+    return Page(render(view))
+
+
+def test_nothing_is_fetched_and_nothing_runs(page: Page) -> None:
+    addresses = [value for _, name, value in page.attributes if name in ("src", "href", "srcset", "action", "data", "poster")]
+    assert len(addresses) == 4
+    assert all(value.startswith("data:image/svg+xml;base64,") for value in addresses)
+    assert not {"script", "iframe", "link", "object", "embed", "form"} & set(page.tags)
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+
+
+def test_no_style_reaches_outside(view: CampaignView) -> None:
+    assert "@import" not in render(view)
+    assert "url(" not in render(view)
+
+
+def test_the_recommendation_comes_first_in_plain_words(page: Page, view: CampaignView) -> None:
+    assert view.recommendation is not None
+    first = page.text.index("Mix at 1950 rpm")
+    assert first < page.text.index("Process window") < page.text.index("Trials, best first")
+    for note in view.recommendation.notes:
+        assert note in page.text
+    assert "362 to 418.5" in page.text
+
+
+def test_every_trial_and_its_value_stand_in_the_table(page: Page, view: CampaignView) -> None:
+    for trial_id, value in zip(view.trials["trial_id"], view.trials[OBJECTIVE], strict=True):
+        assert re.search(rf"{trial_id} {value:.4g}0* ", page.text), trial_id
+
+
+def test_labels_say_what_was_measured_and_what_was_simulated(page: Page) -> None:
+    assert "physics, simulated" in page.text
+    assert "published, measured" in page.text
+    assert "none of them was measured" in page.text
+
+
+def test_published_cells_show_just_what_was_measured(page: Page) -> None:
+    assert "1 → 6.28, 35 → 7.85, 100 → 6.21" in page.text
+
+
+def test_it_says_how_it_was_made(page: Page) -> None:
+    for words in ("mixwright run examples/lpscl_sulfur.yaml", "sha256:9f2c1b7e", "/home/lab/mixwright-data/ledger.db", "torch 2.13.0"):
+        assert words in page.text
+
+
+def test_hostile_names_are_escaped_everywhere() -> None:
+    plain = example_view()
+    trials = plain.trials.assign(reason=HOSTILE, sse=HOSTILE, carbon=HOSTILE)
+    trials.loc[0, "trial_id"] = HOSTILE
+    view = replace(
+        plain,
+        name=HOSTILE,
+        trials=trials,
+        cycling=plain.cycling.replace({"trial_id": {"T001": HOSTILE}}),
+        published=plain.published.assign(source=HOSTILE, evaluator=HOSTILE),
+        objective=replace(plain.objective, label=HOSTILE, unit=HOSTILE),
+        space=(*plain.space[:3], Axis(name="sse", choices=(HOSTILE, "LPSCl"))),
+        surface_at=HOSTILE,
+        electrolytes=plain.electrolytes.assign(sse=[HOSTILE, *plain.electrolytes["sse"][1:]]),
+        recommendation=Recommendation(recipe={"sse": HOSTILE}, mean=1, p05=0, p95=2, sentences=(HOSTILE,), notes=(HOSTILE,)),
+        provenance=replace(plain.provenance, command=HOSTILE, versions={HOSTILE: HOSTILE}),
+    )
+    page = Page(render(view))
+    assert "script" not in page.tags
+    assert page.tags.count("img") == 4
+    assert not [value for tag, name, value in page.attributes if name == "src" and not value.startswith("data:")]
+    assert HOSTILE in page.text
+
+
+def test_formulas_in_dollars_and_odd_letters_do_not_stop_the_drawing() -> None:
+    plain = example_view()
+    odd = "Li$_6$ \\frac{ 好 $"
+    view = replace(
+        plain,
+        trials=plain.trials.assign(sse=odd),
+        objective=replace(plain.objective, label=odd, unit=odd),
+        electrolytes=plain.electrolytes.assign(sse=[odd, *plain.electrolytes["sse"][1:]]),
+    )
+    assert odd in Page(render(view)).text
+
+
+def test_a_campaign_without_any_trial_has_a_report(view: CampaignView) -> None:
+    bare = CampaignView(name="new", objective=view.objective, evaluator="lab", provenance=view.provenance)
+    text = Page(render(bare)).text
+    assert "No recommendation yet: no trial has a result." in text
+    assert "No trial yet." in text
+
+
+def test_a_lab_campaign_in_progress_shows_states_and_dashes(view: CampaignView) -> None:
+    trials = view.trials.head(4).assign(evaluator="lab", state=["completed", "testing", "failed", "proposed"])
+    trials.loc[1:, OBJECTIVE] = np.nan
+    trials["predicted_mean"] = [300.0, np.nan, 250.0, 260.0]
+    trials["finished_at"] = [trials["finished_at"][0], pd.NaT, pd.NaT, pd.NaT]
+    text = Page(render(replace(view, evaluator="lab", trials=trials, recommendation=None))).text
+    assert "1 completed, 1 testing, 1 failed, 1 proposed" in text
+    assert "lab, measured" in text
+    assert "T002 testing –" in text
+    assert "the model has not been fitted" in text
+
+
+def test_a_long_campaign_says_what_it_left_out(view: CampaignView) -> None:
+    trials = pd.concat([view.trials] * 9, ignore_index=True)
+    trials["trial_id"] = [f"T{i}" for i in range(len(trials))]
+    assert "16 further rows are left out here" in Page(render(replace(view, trials=trials))).text
+
+
+def test_the_same_view_gives_the_same_file(tmp_path: Path) -> None:
+    one, two = (write_report(example_view(), tmp_path / f"{i}.html") for i in range(2))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_failed_report_leaves_the_old_one(tmp_path: Path, view: CampaignView, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(review.report.os, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_report(view, path)
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
