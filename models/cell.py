@@ -12,10 +12,10 @@ from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 Fidelity = Literal["full", "quick"]
+Backend = Literal["auto", "numba", "torch"]
 
 
 class Status(IntEnum):
@@ -82,7 +82,8 @@ class HalfCycle:
         mean_voltage_V: energy over charge, (n,).
         charge_grid: shares of the capacity (0 to 1) at which the curve is given, (m,).
         voltage_V: the curve, (n, m).
-        lithiation: local lithiation of the active at the end, separator to collector, (n, nx); quick has nx = 1.
+        state: local lithiation of the active at the end, and the modes of its particles, (n, 3, nx); quick: (n, 1, 1).
+        edges: edges of the nodes from separator (0) to collector (1), (n, nx + 1).
         status: codes of ``Status``, (n,) int64.
         relative_error: estimated relative error (one sigma) of the capacity against the full solution, (n,).
     """
@@ -91,31 +92,61 @@ class HalfCycle:
     mean_voltage_V: Tensor
     charge_grid: Tensor
     voltage_V: Tensor
-    lithiation: Tensor
+    state: Tensor
+    edges: Tensor
     status: Tensor
     relative_error: Tensor
 
+    @property
+    def lithiation(self) -> Tensor:
+        """Local lithiation at the end, separator to collector, (n, nx)."""
+        return self.state[:, 0]
 
-def discharge(design: CellDesign, *, start: HalfCycle | None = None, fidelity: Fidelity = "full") -> HalfCycle:
+
+def discharge(
+    design: CellDesign,
+    *,
+    start: HalfCycle | None = None,
+    fidelity: Fidelity = "full",
+    backend: Backend = "auto",
+) -> HalfCycle:
     """Discharge to ``cutoff_discharge_V``.
 
     Args:
         design: n cells.
         start: the half-cycle before (its end is where this begins); None begins from the charged, uniform cathode.
         fidelity: ``full`` or ``quick``; ``start`` must come from the same.
+        backend: what marches ``full``: ``numba`` (compiled, CPU), ``torch`` (any device), or ``auto``, the first of
+            them that works here (``cell_full.chosen_backend`` tells which).
 
     Returns:
-        The half-cycle; differentiable with respect to the fields of ``design`` and of ``start``.
+        The half-cycle; differentiable with respect to the fields of ``design`` and the state of ``start``.
+
+    Raises:
+        ValueError: ``start`` comes from the other fidelity or from other cells.
     """
-    return _half_cycle(design, start=start, fidelity=fidelity, direction=+1)
+    return _half_cycle(design, start=start, fidelity=fidelity, direction=+1, backend=backend)
 
 
-def charge(design: CellDesign, *, start: HalfCycle, fidelity: Fidelity = "full") -> HalfCycle:
+def charge(
+    design: CellDesign, *, start: HalfCycle, fidelity: Fidelity = "full", backend: Backend = "auto"
+) -> HalfCycle:
     """Charge to ``cutoff_charge_V`` from where ``start`` ended; arguments and result as in ``discharge``."""
-    return _half_cycle(design, start=start, fidelity=fidelity, direction=-1)
+    return _half_cycle(design, start=start, fidelity=fidelity, direction=-1, backend=backend)
 
 
-def _half_cycle(design: CellDesign, *, start: HalfCycle | None, fidelity: Fidelity, direction: int) -> HalfCycle:
-    from models import cell_quick  # the fidelities import this module's dataclasses
+def _half_cycle(
+    design: CellDesign, *, start: HalfCycle | None, fidelity: Fidelity, direction: int, backend: Backend
+) -> HalfCycle:
+    from models import cell_full, cell_quick  # they import this module's dataclasses
 
-    return cell_quick.half_cycle(design, start=start, direction=direction)
+    if start is not None:
+        modes = 3 if fidelity == "full" else 1
+        if start.state.shape[:2] != (design.n, modes):
+            raise ValueError(
+                f"start has {start.state.shape[0]} cells with {start.state.shape[1]} states each, "
+                f"but {design.n} cells at fidelity {fidelity} need {modes} states each"
+            )
+    if fidelity == "quick":
+        return cell_quick.half_cycle(design, start=start, direction=direction)
+    return cell_full.half_cycle(design, start=start, direction=direction, backend=backend)

@@ -26,7 +26,7 @@ def half_cycle(design: CellDesign, *, start: HalfCycle | None, direction: int) -
     """One discharge (+1) or charge (-1) of n designs; see ``models.cell`` for arguments and result."""
     d = design
     current_A = d.current_mA_cm2 * 1e-3
-    held = torch.zeros_like(d.capacity_mAh_cm2) if start is None else start.lithiation.mean(1)
+    held = torch.zeros_like(d.capacity_mAh_cm2) if start is None else start.state[:, 0, 0]
     slope = d.ocv_start_V - d.ocv_end_V
     parallel, longest = _front_resistances(d.ionic_resistance_ohm_cm2, d.electronic_resistance_ohm_cm2)
     thermal = GAS_OVER_FARADAY * d.temperature_K
@@ -55,7 +55,8 @@ def half_cycle(design: CellDesign, *, start: HalfCycle | None, direction: int) -
         mean_voltage_V=torch.trapezoid(voltage, grid, dim=1),
         charge_grid=grid,
         voltage_V=voltage,
-        lithiation=lithiation[:, -1:],
+        state=lithiation[:, -1:, None],
+        edges=torch.tensor([[0.0, 1.0]], dtype=utilisation.dtype, device=utilisation.device).expand(d.n, 2),
         status=torch.where(window > fixed, int(Status.CUTOFF), int(Status.NO_CAPACITY)),
         relative_error=torch.full_like(utilisation, 0.1),
     )
