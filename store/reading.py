@@ -211,8 +211,8 @@ class Reader:
         }
         if not out:
             return frame
-        chain = frame["subject"].map(_chain)
-        return frame[~chain.map(lambda names: bool(out.intersection(names)))].reset_index(drop=True)
+        kept = [out.isdisjoint(_chain(name)) for name in frame["subject"]]
+        return frame[pd.Series(kept, index=frame.index, dtype=bool)].reset_index(drop=True)
 
     # ---- decisions, files, history ---------------------------------------------------------------------------------
     def decisions(self, campaign: str | None = None) -> pd.DataFrame:

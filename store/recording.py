@@ -126,8 +126,8 @@ def _add_record(write: Write, name: str, rows: Sequence[Mapping[str, Any]], *, a
         old = standing.get(cycle)
         if old is not None:
             different = [n for n in schema.CYCLING_NUMBERS if row[n] is not None and not same(row[n], old[n])]
-            if not different and bool(row["partial"]) == old["partial"] and not old["withdrawn"]:
-                continue
+            if not different and bool(row["partial"]) == old["partial"] and not (amend and old["withdrawn"]):
+                continue  # known already; a cycle that was withdrawn stays so when its file comes again
             if not (amend or old["partial"]):
                 column = different[0] if different else "partial"
                 raise Refusal(
@@ -135,7 +135,7 @@ def _add_record(write: Write, name: str, rows: Sequence[Mapping[str, Any]], *, a
                     "was wrong, amend it and say why"
                 )
             if amend:
-                row = {**{n: old[n] for n in schema.CYCLING_NUMBERS}, **{n: v for n, v in row.items() if v is not None}}
+                row = {**row, **{n: old[n] for n in schema.CYCLING_NUMBERS if row[n] is None}}
         new = {"subject": name, "trial": subject.trial, "seq": write.seq, "partial": bool(row["partial"])}
         full.append({"withdrawn": False, "file": None, "flags": None, **row, **new})
     write.insert(schema.cycling, full)
@@ -169,6 +169,8 @@ def amend_results(write: Write, rows: Iterable[Mapping[str, Any]], withdraw: Ite
         later = write.one(schema.result, supersedes=old_id)
         if later is not None:
             raise Stale(f"result {old_id} is superseded by result {later['id']} already; amend that one")
+        if withdrawn and old["withdrawn"]:
+            raise Refusal(f"result {old_id} is withdrawn already; to count it again, amend it with its value")
         row = {name: old[name] for name in RESULT_COLUMNS} | values
         new += add_results(write, [{**row, "supersedes": old_id, "withdrawn": withdrawn}])
     return new
