@@ -6,7 +6,6 @@ trial and material names are typed by people.
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from importlib import resources
@@ -31,10 +30,10 @@ def write_report(view: CampaignView, path: Path) -> Path:
     """
     page = render(view)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, suffix=".part", delete=False) as part:
-        part.write(page)
-    os.chmod(part.name, 0o644)
-    os.replace(part.name, path)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".report-") as scratch:
+        part = Path(scratch) / path.name
+        part.write_text(page, encoding="utf-8")
+        part.replace(path)
     return path
 
 

@@ -93,6 +93,16 @@ def text(value: Any) -> str:
     return "–" if value is None or value != value else str(value)  # noqa: PLR0124 (NaT is not itself)
 
 
+def shorten(words: str, longest: int) -> str:
+    """Cut words to at most `longest` letters, an ellipsis at the end where something was cut; line breaks become blanks.
+
+    >>> shorten("a very long name", 8)
+    'a very …'
+    """
+    line = " ".join(words.split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
 def short_recipe(recipe: Mapping[str, Any]) -> str:
     """Return a recipe in one line, what decides first.
 
@@ -102,6 +112,6 @@ def short_recipe(recipe: Mapping[str, Any]) -> str:
     given = {name: value for name, value in recipe.items() if text(value) != "–"}
     parts = [f"{number(given[name])} {unit}" for name, unit in (("speed_rpm", "rpm"), ("time_h", "h")) if name in given]
     if "active_wt_pct" in given:
-        parts.append(f"{given.get('active', 'active')} {number(given['active_wt_pct'])} wt%")
-    parts += [str(given["sse"])] if "sse" in given else []
+        parts.append(f"{shorten(str(given.get('active', 'active')), 20)} {number(given['active_wt_pct'])} wt%")
+    parts += [shorten(str(given["sse"]), 30)] if "sse" in given else []
     return ", ".join(parts)

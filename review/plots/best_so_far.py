@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from review.data import CampaignView, is_measured
-from review.plots.figure import INK, PALE, Plot, empty_plot, look, new_figure, spread, styled
-from review.words import number, short_recipe
+from review.plots.figure import INK, PALE, Plot, empty_plot, look, new_figure, objective_label, spread, styled
+from review.words import number, short_recipe, shorten
 
 NAME, TITLE = "best_so_far", "Best so far"
 
@@ -53,12 +53,12 @@ def best_so_far(view: CampaignView) -> Plot:
     for evaluator, rows in table.groupby("evaluator", sort=False):
         style = look(str(evaluator))
         axes.scatter(rows["trial"], rows["value"], s=42, zorder=3, facecolor=PALE[style["color"]], edgecolor=style["color"],
-                     marker=style["marker"], label=f"{evaluator} ({'measured' if is_measured(str(evaluator)) else 'simulated'})")  # fmt: skip
+                     marker=style["marker"], label=f"{shorten(str(evaluator), 30)} ({'measured' if is_measured(str(evaluator)) else 'simulated'})")  # fmt: skip
     _name_levels(view, axes, best=float(table["best_so_far"].iloc[-1]))
     axes.set_xlim(0.3, len(table) + 0.7)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("trial, in the order proposed")
-    axes.set_ylabel(f"{view.objective.label}\n({view.objective.unit})")
+    axes.set_ylabel(objective_label(view, lines=True))
     figure.legend(loc="outside upper left", ncols=2, fontsize=9.5)
     caption = "Each mark is one finished trial; the black step is the best value reached so far."
     if "predicted_p05" in table:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from review.data import CampaignView, is_measured
 from review.plots.figure import INK, MONO, PALE, Plot, empty_plot, look, new_figure, spread, styled
-from review.words import number, short_recipe
+from review.words import number, short_recipe, shorten
 
 NAME, TITLE = "capacity_against_cycle", "Capacity against cycle"
 CAPACITY = "discharge_areal_capacity_mAh_cm2"
@@ -65,7 +65,7 @@ def capacity_against_cycle(view: CampaignView, *, best: int = 4, published: int 
         axes.plot(rows["cycle"], rows[CAPACITY], color=colour, lw=2.4 if leads and not measured else 1.4,
                   ls=":" if measured else "-", marker="D" if measured else None, ms=6 if leads else 5, zorder=4 if leads else 3, clip_on=False)  # fmt: skip
         last = rows.iloc[-1]
-        ends.append((float(last["cycle"]), float(last[CAPACITY]), f"{trial_id}: {first['recipe']}", style["color"],
+        ends.append((float(last["cycle"]), float(last[CAPACITY]), f"{shorten(str(trial_id), 24)}: {shorten(first['recipe'], 60)}", style["color"],
                      "bold" if leads else "normal"))  # fmt: skip
     axes.set_xlabel("cycle")
     axes.set_ylabel("discharge capacity (mAh cm⁻²)")

@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from review.data import CampaignView
-from review.plots.figure import INK, MONO, Plot, empty_plot, look, new_figure, styled
-from review.words import number
+from review.plots.figure import INK, MONO, Plot, empty_plot, look, new_figure, objective_label, styled
+from review.words import number, shorten
 
 NAME, TITLE = "sse_comparison", "Comparison of electrolytes"
 
@@ -41,10 +41,10 @@ def sse_comparison(view: CampaignView) -> Plot:
         axes.scatter(table["best_published"], rows, s=60, zorder=3, facecolor="none", edgecolor=published["color"], linewidths=1.8,
                      marker=published["marker"], label="best published (measured)")  # fmt: skip
     _write_values(axes, table)
-    axes.set_yticks(list(rows), [str(sse) for sse in table["sse"]], family=MONO)
+    axes.set_yticks(list(rows), [shorten(str(sse), 24) for sse in table["sse"]], family=MONO)
     axes.set_ylim(-0.7, len(table) - 0.3)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(f"{view.objective.label} ({view.objective.unit})")
+    axes.set_xlabel(objective_label(view))
     figure.legend(loc="outside upper left", ncols=3, fontsize=9.5)
     caption = "Each electrolyte at the best recipe that the model knows for it. An electrolyte without a filled mark was never tried: its line is a prediction only."
     return Plot(NAME, TITLE, caption, figure, table)

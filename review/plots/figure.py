@@ -10,7 +10,9 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -24,7 +26,8 @@ from matplotlib.figure import Figure
 
 from campaign.errors import Refusal
 from campaign.names import nearest
-from review.data import is_measured
+from review.data import CampaignView, is_measured
+from review.words import shorten
 
 SIMULATED_COLOUR, MEASURED_COLOUR, GREY, INK = "#0072B2", "#D55E00", "#8A8A8A", "#222222"
 PALE = {SIMULATED_COLOUR: "#8FBEDD", MEASURED_COLOUR: "#EDB48F"}
@@ -38,6 +41,8 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.edgecolor": "#666666",
     "axes.labelcolor": INK,
+    # Names are typed by people: a dollar sign is a dollar sign, not a formula.
+    "text.parse_math": False,
     "axes.titlelocation": "left",
     "axes.titlesize": 11,
     "xtick.color": "#444444",
@@ -52,6 +57,14 @@ _STYLE: dict[Any, Any] = {
 }
 
 P = ParamSpec("P")
+
+
+@contextmanager
+def _looks() -> Iterator[None]:
+    """Draw under the shared looks. A letter that the font lacks becomes a box: not worth a warning to the user."""
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,7 @@ class Plot:
     def svg(self) -> str:
         """Return the figure as SVG, the same text for the same data."""
         out = io.StringIO()
-        with mpl.rc_context(_STYLE):
+        with _looks():
             self.figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
         return out.getvalue()
 
@@ -92,7 +105,7 @@ class Plot:
         path.parent.mkdir(parents=True, exist_ok=True)
         match path.suffix.lower():
             case ".png":
-                with mpl.rc_context(_STYLE):
+                with _looks():
                     self.figure.savefig(path, format="png", dpi=160, metadata={"Software": None})
             case ".svg":
                 path.write_text(self.svg(), encoding="utf-8")
@@ -117,7 +130,7 @@ def styled(draw: Callable[P, Plot]) -> Callable[P, Plot]:
 
     @wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Plot:
-        with mpl.rc_context(_STYLE):
+        with _looks():
             return draw(*args, **kwargs)
 
     return wrapper
@@ -142,6 +155,11 @@ def empty_plot(name: str, title: str, *, because: str) -> Plot:
 def look(evaluator: str) -> dict[str, Any]:
     """Return marker and colour by what the evaluator is: measured a vermilion diamond, simulated a blue disc."""
     return {"marker": "D", "color": MEASURED_COLOUR} if is_measured(evaluator) else {"marker": "o", "color": SIMULATED_COLOUR}
+
+
+def objective_label(view: CampaignView, *, lines: bool = False) -> str:
+    """Return the objective with its unit, short enough for an axis."""
+    return f"{shorten(view.objective.label, 60)}{chr(10) if lines else ' '}({shorten(view.objective.unit, 40)})"
 
 
 def spread(positions: Sequence[float], gap: float) -> list[float]:

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from review.data import CampaignView, is_measured
 from review.plots.figure import Plot, empty_plot, look, new_figure, styled
+from review.words import shorten
 
 NAME, TITLE = "objective_over_speed_time", "Objective over speed and time"
 _WHITE_EDGE = [withStroke(linewidth=3.5, foreground="white")]
@@ -30,8 +31,8 @@ def objective_over_speed_time(view: CampaignView) -> Plot:
         filled = axes.contourf(table.columns, table.index, table.to_numpy(), levels=14, cmap="cividis" if column == "mean" else "Greys")
         bar = figure.colorbar(filled, ax=axes, pad=0.02)
         bar.outline.set_visible(False)
-        bar.set_label(f"{view.objective.unit}")
-        axes.set_title(f"{view.objective.label}: {title}" if column == "mean" else title[0].upper() + title[1:])
+        bar.set_label(shorten(view.objective.unit, 40))
+        axes.set_title(f"{shorten(view.objective.label, 46)}: {title}" if column == "mean" else title[0].upper() + title[1:])
         axes.set_xlabel("speed (rpm)")
         axes.set_xlim(table.columns.min(), table.columns.max())
         axes.set_ylim(table.index.min(), table.index.max())

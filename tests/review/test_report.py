@@ -161,7 +161,7 @@ def test_a_failed_report_leaves_the_old_one(tmp_path: Path, view: CampaignView, 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(review.report.os, "replace", full)
+    monkeypatch.setattr(review.report.Path, "replace", full)
     with pytest.raises(OSError, match="No space left"):
         write_report(view, path)
     assert path.read_text() == "old"
