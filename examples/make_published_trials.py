@@ -13,6 +13,9 @@ RECIPE = [
     "active", "sse", "speed_rpm", "time_h", "premill_h", "premill_speed_rpm", "heat_C", "heat_h",
     "active_wt_pct", "sse_wt_pct", "carbon_wt_pct", "carbon",
 ]  # fmt: skip
+# What the paper states once for all of its mixing (mixer class, ZrO2 balls 5:1, 30 min on / 30 min rest) and cycling.
+CONTEXT = {"mixer": "AR-100", "ball_ratio": "5", "duty": "0.5"}
+TEMPERATURE = {"temperature_C": "25"}
 PROTOCOL = ["loading_mg_cm2", "current_mA_cm2", "stack_pressure_MPa", "anode"]
 MEASUREMENT = [
     "observable", "cycle", "relation", "value", "unit", "rel_uncertainty", "abs_uncertainty", "provenance", "use",
@@ -24,7 +27,11 @@ def published_trials(facts: pd.DataFrame) -> pd.DataFrame:
     """Group the facts into trials `P01`, `P02`, …; every row keeps its fact id, provenance and the DOI."""
     key = facts[RECIPE + PROTOCOL].astype(str).agg("|".join, axis=1)
     numbers = {text: f"P{number:02d}" for number, text in enumerate(dict.fromkeys(key), start=1)}
-    out = facts[RECIPE + PROTOCOL + MEASUREMENT].rename(columns={"id": "fact"})
+    cells = facts["loading_mg_cm2"].ne("")
+    mixed = facts["speed_rpm"].astype(float).gt(0)
+    out = facts[RECIPE].assign(**{name: mixed.map({True: value, False: ""}) for name, value in CONTEXT.items()})
+    out = out.join(facts[PROTOCOL].assign(**{name: cells.map({True: v, False: ""}) for name, v in TEMPERATURE.items()}))
+    out = out.join(facts[MEASUREMENT].rename(columns={"id": "fact"}))
     out.insert(0, "trial", key.map(numbers))
     out["doi"] = DOI
     return out.sort_values(["trial", "fact"], kind="stable")

@@ -57,7 +57,7 @@ def number(value: Any, digits: int = 4) -> str:
         return "–"
     if isinstance(value, bool | str):
         return str(value)
-    if isinstance(value, int) or float(value).is_integer() and abs(value) < 1e6:
+    if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e6):
         return f"{value:.0f}"
     return f"{value:.{digits}g}"
 

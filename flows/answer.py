@@ -1,0 +1,214 @@
+"""The answer of a campaign: recommended recipe, its process window and ridge, and plain words about what is not known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtr
+
+from campaign import outcome
+from campaign.spec import CampaignSpec, Range
+from flows.choose import Chooser
+
+if TYPE_CHECKING:
+    from surrogate import Optimiser
+
+_SPEED_POINTS, _TIME_POINTS = 33, 47
+_UNIDENTIFIED = 0.25
+"""An axis is called unidentified where moving along all of it changes the expected outcome by less than this share of the
+90 % interval: the evidence cannot tell where on it the best lies."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a campaign has found so far.
+
+    Attributes:
+        recipe: recommended value of each varied column.
+        mean, p05, p95: expected objective there, with its 90 % interval.
+        trust: share of the prior in it, None without prior.
+        sentences: the recommendation in words.
+        notes: what stands on a bound or is not identified.
+        surface: speed x time grid at the recommended other axes: `speed_rpm`, `time_h`, `mean`, `sd`.
+        ridge: for each speed the best time, where it is expected within the tolerance of the best.
+        electrolytes: per SSE its best expected recipe.
+    """
+
+    recipe: dict[str, Any]
+    mean: float
+    p05: float
+    p95: float
+    trust: float | None
+    sentences: tuple[str, ...]
+    notes: tuple[str, ...]
+    surface: pd.DataFrame
+    ridge: pd.DataFrame
+    electrolytes: pd.DataFrame
+
+
+def answer(spec: CampaignSpec, choice: Chooser) -> Answer | None:
+    """Ask the chooser what it would recommend now; None while there is no result."""
+    known = (
+        choice.evidence.values[spec.objective.outcome].dropna()
+        if len(choice.evidence.trials)
+        else pd.Series(dtype=float)
+    )
+    if known.empty:
+        return None
+    optimiser = choice.optimiser
+    row = optimiser.recommend().iloc[0]
+    recipe = {name: row[name] for name in spec.space}
+    surface = speed_time_surface(spec, optimiser, recipe, float(row["mean"]))
+    ridge = ridge_of(surface, float(row["mean"]), spec)
+    notes = (*_bound_notes(spec, recipe), *_flat_notes(spec, optimiser, recipe, row))
+    return Answer(
+        recipe=recipe,
+        mean=float(row["mean"]),
+        p05=float(row["p05"]),
+        p95=float(row["p95"]),
+        trust=float(row["trust"]) if spec.prior != "none" else None,
+        sentences=_sentences(spec, recipe, row, ridge, len(known)),
+        notes=notes,
+        surface=surface,
+        ridge=ridge,
+        electrolytes=electrolytes(spec, choice),
+    )
+
+
+def speed_time_surface(spec: CampaignSpec, optimiser: Optimiser, recipe: dict[str, Any], best: float) -> pd.DataFrame:
+    """Predict the objective over speed x time, the other axes held at the recommendation; empty where one is not varied.
+
+    `probability` is the chance that a point lies within the tolerance of the recommendation's expected value, each point
+    taken by itself.
+    """
+    speed, time = spec.space.get("speed_rpm"), spec.space.get("time_h")
+    if not isinstance(speed, Range) or not isinstance(time, Range):
+        return pd.DataFrame(columns=["speed_rpm", "time_h", "mean", "sd", "probability"])
+    grid = pd.DataFrame(
+        [
+            (s, t)
+            for s in np.linspace(speed.low, speed.high, _SPEED_POINTS)
+            for t in np.linspace(time.low, time.high, _TIME_POINTS)
+        ],
+        columns=["speed_rpm", "time_h"],
+    )
+    others = {name: value for name, value in recipe.items() if name not in grid}
+    predicted = optimiser.predict(grid.assign(**others))
+    threshold = _threshold(spec, best)
+    sign = 1.0 if spec.objective.goal == "max" else -1.0
+    chance = ndtr(sign * (predicted["mean"] - threshold) / predicted["sd"].clip(lower=1e-12))
+    return grid.join(predicted[["mean", "sd"]]).assign(probability=chance)
+
+
+def _threshold(spec: CampaignSpec, best: float) -> float:
+    """The value that counts as equivalent to the best: within the campaign's tolerance of it."""
+    sign = 1.0 if spec.objective.goal == "max" else -1.0
+    return best - sign * abs(best) * spec.tolerance_pct / 100.0
+
+
+def ridge_of(surface: pd.DataFrame, best: float, spec: CampaignSpec) -> pd.DataFrame:
+    """For each speed the time that is expected best there, kept where it lies within the tolerance of the recommendation.
+
+    Returns:
+        `speed_rpm`, `time_h`, `mean`, and the shortest and longest time within the tolerance (`time_low_h`, `time_high_h`).
+    """
+    columns = ["speed_rpm", "time_h", "mean", "probability", "time_low_h", "time_high_h"]
+    if surface.empty:
+        return pd.DataFrame(columns=columns)
+    sign = 1.0 if spec.objective.goal == "max" else -1.0
+    inside = surface[sign * surface["mean"] >= sign * _threshold(spec, best)]
+    rows = []
+    for speed, group in inside.groupby("speed_rpm"):
+        top = group.iloc[int(np.argmax(sign * group["mean"].to_numpy()))]
+        time = group["time_h"]
+        rows.append((speed, top["time_h"], top["mean"], top["probability"], time.min(), time.max()))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def electrolytes(spec: CampaignSpec, choice: Chooser) -> pd.DataFrame:
+    """Per SSE: the best expected recipe with its interval, and the best one tried."""
+    columns = ["sse", "mean", "p05", "p95", "best_tried"]
+    if "sse" not in spec.space:
+        return pd.DataFrame(columns=columns)
+    sign = 1.0 if spec.objective.goal == "max" else -1.0
+    candidates = choice.optimiser.space.sample(2048, seed=spec.seed)
+    values = choice.evidence.values[spec.objective.outcome]
+    tried = (sign * values).groupby(choice.evidence.recipes["sse"]).max() * sign
+    rows = []
+    for sse in dict.fromkeys(choice.optimiser.space["sse"].choices):
+        predicted = choice.optimiser.predict(candidates.assign(sse=sse))
+        top = predicted.iloc[int(np.argmax(sign * predicted["mean"].to_numpy()))]
+        rows.append((sse, top["mean"], top["p05"], top["p95"], tried.get(sse, np.nan)))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def describe(recipe: dict[str, Any]) -> str:
+    """Say a recipe in one line.
+
+    >>> describe({"speed_rpm": 1500.0, "time_h": 4.0, "active_wt_pct": 25.0, "sse": "LPSCl"})
+    '1500 rpm, 4 h, 25 wt% active, LPSCl'
+    """
+    words = {
+        "speed_rpm": "{:g} rpm",
+        "time_h": "{:g} h",
+        "active_wt_pct": "{:g} wt% active",
+        "sse": "{}",
+        "active": "{}",
+    }
+    parts = [words.get(name, f"{name} {{}}").format(value) for name, value in recipe.items()]
+    return ", ".join(parts)
+
+
+def _sentences(
+    spec: CampaignSpec, recipe: dict[str, Any], row: pd.Series, ridge: pd.DataFrame, n_known: int
+) -> tuple[str, ...]:
+    defined = outcome.define(spec.objective.outcome)
+    kind = "measured" if spec.evaluator == "lab" else "simulated"
+    first = (
+        f"Recommended: {describe(recipe)}; expected {defined.label[0].lower()}{defined.label[1:]} {row['mean']:.4g} "
+        f"{defined.unit} (90 %: {row['p05']:.4g} to {row['p95']:.4g}), from {n_known} {kind} results."
+    )
+    if ridge.empty:
+        return (first, f"No recipe on the speed × time plane is expected within {spec.tolerance_pct:g} % of it.")
+    slow, fast = ridge.iloc[0], ridge.iloc[-1]
+    return (
+        first,
+        f"Ridge of equivalents within {spec.tolerance_pct:g} %: from {slow['speed_rpm']:.0f} rpm × {slow['time_h']:.1f} h "
+        f"({slow['time_low_h']:.1f}–{slow['time_high_h']:.1f} h) to {fast['speed_rpm']:.0f} rpm × {fast['time_h']:.1f} h "
+        f"({fast['time_low_h']:.1f}–{fast['time_high_h']:.1f} h).",
+    )
+
+
+def _bound_notes(spec: CampaignSpec, recipe: dict[str, Any]) -> list[str]:
+    notes = []
+    for name, item in spec.space.items():
+        if not isinstance(item, Range):
+            continue
+        margin = max(item.step or 0.0, 0.01 * (item.high - item.low))
+        for end, word in ((item.low, "lowest"), (item.high, "highest")):
+            if abs(recipe[name] - end) <= margin:
+                notes.append(
+                    f"{name} {recipe[name]:g} stands on the {word} value allowed: a bound, not an optimum found inside."
+                )
+    return notes
+
+
+def _flat_notes(spec: CampaignSpec, optimiser: Optimiser, recipe: dict[str, Any], row: pd.Series) -> list[str]:
+    """Name the axes along which the expected outcome changes less than its own doubt can tell."""
+    notes = []
+    for name, item in spec.space.items():
+        values = np.linspace(item.low, item.high, 33) if isinstance(item, Range) else np.array(item, dtype=object)
+        line = pd.DataFrame([recipe] * len(values)).assign(**{name: values})
+        predicted = optimiser.predict(line)
+        spread = predicted["mean"].max() - predicted["mean"].min()
+        doubt = float((predicted["p95"] - predicted["p05"]).mean())
+        if len(values) > 1 and spread < _UNIDENTIFIED * doubt:
+            notes.append(
+                f"{name} is not identified: over its whole range the expected outcome changes by {spread:.3g}, its 90 % "
+                f"interval is {doubt:.3g} wide."
+            )
+    del row
+    return notes

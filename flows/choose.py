@@ -1,0 +1,133 @@
+"""Choosing: a campaign's Optimiser, told all that the ledger knows, and the proposals it makes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+import pandas as pd
+
+from campaign.trial import OPEN, Decision
+from flows import evidence
+from flows.evidence import Evidence
+from flows.session import Session, now, who
+from store import Lease, Reader
+
+if TYPE_CHECKING:
+    from surrogate import Optimiser
+
+PRIOR_DRAWS = 200
+REASON_COLUMNS = {"predicted": "predicted_mean", "p05": "predicted_p05", "p95": "predicted_p95", "reason": "reason"}
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """An Optimiser that knows a campaign as the ledger held it at one moment."""
+
+    optimiser: Optimiser
+    evidence: Evidence
+    n_trials: int
+    n_pending: int
+
+
+def chooser(session: Session, reader: Reader) -> Chooser:
+    """Build the campaign's Optimiser and tell it every result and every open trial."""
+    from surrogate import Optimiser
+
+    spec = session.spec
+    goals = {objective.outcome: objective.goal for objective in spec.objectives}
+    bounds = [
+        f"{bound.outcome} {sign} {limit!r}"
+        for bound in spec.outcome_constraints
+        for sign, limit in ((">=", bound.at_least), ("<=", bound.at_most))
+        if limit is not None
+    ]
+    goal: Any = goals if len(goals) > 1 or bounds else spec.objective.goal
+    optimiser = Optimiser(session.space, goal, constraints=bounds, prior=_prior(session), seed=spec.seed)
+    known = evidence.learnable(reader, session)
+    if len(known.trials):
+        values = known.values if isinstance(goal, dict) else known.values[spec.objective.outcome]
+        optimiser.tell(known.recipes, values)
+    trials = reader.trials(session.name)
+    waiting = trials[trials["state"].isin(OPEN) & ~trials.index.isin(known.trials)]
+    if len(waiting):
+        optimiser.pending(waiting[list(spec.space)].reset_index(drop=True))
+    return Chooser(optimiser, known, len(trials), len(waiting))
+
+
+def propose(session: Session, q: int, *, lease: Lease | None = None) -> pd.DataFrame:
+    """Choose q trials and put them into the ledger, with the reason for each.
+
+    Returns:
+        q rows indexed by trial id: varied columns, `predicted_mean`, `predicted_p05`, `predicted_p95`, `reason`.
+
+    Raises:
+        Stale: another proposer was faster; nothing was written.
+    """
+    reader = session.reader
+    choice = chooser(session, reader)
+    recipes = choice.optimiser.ask(q, explain=True)
+    designs = session.spec.designs(recipes[list(session.spec.space)])
+    reasons = recipes[list(REASON_COLUMNS)].rename(columns=REASON_COLUMNS)
+    decision = Decision(
+        model_version=f"mixwright {version('mixwright')}",
+        seed=session.spec.seed,
+        data_seq=choice.evidence.data_seq,
+        data_sha256=data_hash(choice.evidence),
+        outcome=session.spec.objective.outcome,
+        trust_in_prior=choice.optimiser.trust if session.spec.prior != "none" else None,
+        details={"learned_from": choice.evidence.trials, "pending": choice.n_pending},
+    )
+    ids = session.ledger.propose(
+        session.name,
+        designs.join(reasons),
+        decision,
+        evaluator=session.spec.evaluator,
+        trials_seen=choice.n_trials,
+        key=f"propose {session.name} after {choice.n_trials} trials",
+        at=now(),
+        by=who(),
+        lease=lease,
+    )
+    return recipes[list(session.spec.space)].join(reasons).set_axis(ids).rename_axis("trial")
+
+
+def next_trials(session: Session, q: int) -> pd.DataFrame:
+    """Return the q next trials: those that are proposed and not begun first, new ones for the rest.
+
+    Returns:
+        As `propose`.
+    """
+    trials = session.ledger.trials(session.name)
+    waiting = trials[trials["state"].eq("proposed") & trials["planned"].astype(bool)]
+    if len(waiting) < q:
+        propose(session, q - len(waiting))
+        trials = session.ledger.trials(session.name)
+        waiting = trials[trials["state"].eq("proposed") & trials["planned"].astype(bool)]
+    decisions = session.ledger.decisions(session.name).set_index("trial")
+    return waiting[list(session.spec.space)].join(decisions[list(REASON_COLUMNS.values())]).head(q)
+
+
+def data_hash(known: Evidence) -> str:
+    """Hash of the evidence that a choice was made from."""
+    text = known.recipes.join(known.values).assign(trial=known.trials).to_csv(index=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _prior(session: Session) -> Callable[[pd.DataFrame], npt.NDArray[Any]] | None:
+    """The physics as prior knowledge: draws of its parameters, so that its doubt comes along."""
+    if session.spec.prior == "none":
+        return None
+    from models.simulate import ensemble
+
+    spec, materials = session.spec, session.materials
+
+    def physics(recipes: pd.DataFrame) -> npt.NDArray[Any]:
+        designs = spec.designs(recipes[list(spec.space)])
+        return ensemble(designs, spec.objective.outcome, draws=PRIOR_DRAWS, seed=spec.seed, materials=materials)
+
+    return physics

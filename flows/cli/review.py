@@ -1,0 +1,155 @@
+"""Commands that look: `status`, `report`, `plot`, `sync`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pandas as pd
+
+from flows.cli.output import campaign_argument, emit_json, emit_table, json_option, note
+
+
+def print_answer(campaign: str, *, as_json: bool) -> None:
+    """Print the recommended recipe, its ridge, what is not known, and where to look next."""
+    from flows.session import open_session
+    from flows.view import campaign_view
+
+    session = open_session(campaign, write=False)
+    view, found = campaign_view(session)
+    report = session.settings.reports(session.name) / "report.html"
+    if as_json:
+        answered = None if found is None else {
+            "recipe": found.recipe,
+            "mean": found.mean,
+            "p05": found.p05,
+            "p95": found.p95,
+            "trust_in_prior": found.trust,
+            "sentences": found.sentences,
+            "notes": found.notes,
+            "ridge": found.ridge,
+        }  # fmt: skip
+        emit_json({"campaign": session.name, "recommendation": answered, "report": str(report)})
+        return
+    if found is None:
+        click.echo("No recommendation yet: no result has come in.")
+        return
+    for sentence in found.sentences:
+        click.echo(sentence)
+    for sentence in found.notes:
+        click.echo(f"Note: {sentence}")
+    measured = view.ranked(view.published)
+    if len(measured):
+        best = measured.iloc[0]
+        click.echo(
+            f"Best published beside it (measured, not used here): {best[view.objective.name]:.4g} {view.objective.unit} "
+            f"at {best['speed_rpm']:g} rpm, {best['time_h']:g} h, {best['sse']}."
+            if session.spec.evaluator == "physics"
+            else f"Best published: {best[view.objective.name]:.4g} {view.objective.unit}."
+        )
+    click.echo(f"Report:  {report}")
+    click.echo(
+        f"MLflow:  mlflow server --backend-store-uri {session.settings.mlflow_tracking_uri}   (see mlflow/README.md)"
+    )
+
+
+@click.command()
+@campaign_argument
+@json_option
+def status(campaign: str, as_json: bool) -> None:
+    """Show trials by state, the best so far, and what is awaited."""
+    from campaign.trial import OPEN
+    from flows import evidence
+    from flows.session import open_session
+
+    session = open_session(campaign, write=False)
+    reader = session.reader
+    trials = reader.trials(session.name)
+    counts = trials.groupby(["evaluator", "state"], sort=False).size().rename("trials").reset_index()
+    open_trials = trials[trials["state"].isin(OPEN)]
+    known = evidence.learnable(reader, session)
+    objective = session.spec.objective
+    values = known.values[objective.outcome]
+    best: dict[str, object] | None = None
+    if values.notna().any():
+        row = int(values.idxmax() if objective.goal == "max" else values.idxmin())
+        best = {"trial": known.trials[row], objective.outcome: values[row], **known.recipes.iloc[row].to_dict()}
+    if as_json:
+        emit_json(
+            {
+                "campaign": session.name,
+                "states": counts,
+                "best": best,
+                "awaited": open_trials.reset_index()["trial"].to_list(),
+            }
+        )
+        return
+    emit_table(counts)
+    click.echo()
+    if best is None:
+        click.echo("best so far: no result yet")
+    else:
+        click.echo(
+            "best so far: " + ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in best.items())
+        )
+    awaited = open_trials.reset_index()[["trial", "state", *session.spec.space]]
+    click.echo("awaited: " + ("nothing" if awaited.empty else ""))
+    if len(awaited):
+        emit_table(pd.DataFrame(awaited))
+
+
+@click.command()
+@campaign_argument
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Where; by default in the data directory."
+)
+def report(campaign: str, output: Path | None) -> None:
+    """Write the report: one self-contained HTML with every plot."""
+    from flows import project
+    from flows.session import open_session
+    from flows.view import campaign_view
+
+    session = open_session(campaign, write=False)
+    view, _ = campaign_view(session)
+    click.echo(project.write_report(session, view, output))
+
+
+@click.command()
+@campaign_argument
+@click.argument("what")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="PNG, SVG or HTML; the data go beside it."
+)
+def plot(campaign: str, what: str, output: Path | None) -> None:
+    """Draw one plot (PNG, SVG or HTML) and write the data behind it.
+
+    WHAT is best_so_far, capacity_against_cycle, objective_over_speed_time or sse_comparison.
+    """
+    from flows.session import open_session
+    from flows.view import campaign_view
+    from review import plots
+
+    session = open_session(campaign, write=False)
+    view, _ = campaign_view(session)
+    drawn = plots.draw(view, what)
+    for path in drawn.save(output or session.settings.reports(session.name) / f"{what}.png"):
+        click.echo(path)
+
+
+@click.command()
+@campaign_argument
+def sync(campaign: str) -> None:
+    """Rebuild the MLflow copy of a campaign from the ledger."""
+    from campaign.errors import Refusal
+    from flows import project
+    from flows.session import open_session
+    from flows.view import campaign_view
+
+    session = open_session(campaign, write=False)
+    view, _ = campaign_view(session)
+    session.ledger.reset_projection(session.name)
+    written = project.write_report(session, view)
+    sentence = project.project(session, view, written, rebuild=True)
+    if sentence:
+        raise Refusal(sentence)
+    note(f"MLflow at {session.settings.mlflow_tracking_uri} shows the ledger again")

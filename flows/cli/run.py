@@ -1,0 +1,121 @@
+"""Commands that move a campaign on: `run`, `tick`, `propose`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flows.cli.output import campaign_argument, emit_json, emit_table, json_option, note
+
+if TYPE_CHECKING:
+    from flows.cli.progress import Display
+    from flows.session import Session
+
+
+@click.command()
+@campaign_argument
+@click.option("--no-prefect", is_flag=True, help="Call the steps without Prefect.")
+@json_option
+def run(campaign: str, no_prefect: bool, as_json: bool) -> None:
+    """Tick to the end of the budget; end with the recommended recipe and where to look.
+
+    A second run of the same file continues; it does not start over.
+    """
+    from flows import settings as machine
+    from flows.cli.progress import Display
+
+    began = time.monotonic()
+    settings = machine.load(Path(campaign))
+    note(f"starting {'without Prefect' if no_prefect else 'Prefect'} (imports, migrations, server) …")
+    with Display(began) as display:
+        if no_prefect:
+            sentence = _run_plainly(campaign, display)
+        else:
+            from flows.session import open_session
+
+            open_session(campaign)  # a faulty file is refused before a server is started for it
+            from flows import prefect_call
+
+            sentence = prefect_call.run(campaign, settings, display.tick, display.started)
+    note(f"start-up {display.startup_s:.0f} s, work {time.monotonic() - began - display.startup_s:.0f} s; {sentence}")
+    from flows.cli.review import print_answer
+
+    print_answer(campaign, as_json=as_json)
+
+
+def _run_plainly(campaign: str, display: Display) -> str:
+    from flows import tick as steps
+    from flows.session import open_session
+
+    session = open_session(campaign)
+    display.started()
+    return steps.summary(steps.run(session, progress=display.tick)[-1])
+
+
+@click.command()
+@campaign_argument
+@json_option
+def tick(campaign: str, as_json: bool) -> None:
+    """Do all that can be done now, once: take in, propose up to the batch, evaluate, project, report."""
+    from flows import prefect_call
+    from flows import settings as machine
+
+    settings = machine.load(Path(campaign))
+    if prefect_call.server_answers(settings):
+        note(f"on the Prefect server at {settings.prefect_api_url}")
+        line = prefect_call.tick(campaign, settings)
+    else:
+        where = f"at {settings.prefect_api_url} does not answer" if settings.prefect_api_url else "is not configured"
+        note(f"a Prefect server {where}: the same steps without Prefect")
+        from flows import tick as steps
+        from flows.session import open_session
+
+        line = steps.summary(steps.tick(open_session(campaign)))
+    if as_json:
+        emit_json({"tick": line})
+    else:
+        click.echo(line)
+
+
+@click.command()
+@campaign_argument
+@click.option("-q", "q", default=1, show_default=True, type=click.IntRange(1, 64), help="How many trials.")
+@click.option(
+    "--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Write a lab sheet (.xlsx) of the open trials."
+)
+@json_option
+def propose(campaign: str, q: int, sheet: Path | None, as_json: bool) -> None:
+    """Choose the next trials: each with its predicted outcome, uncertainty and the reason it was chosen.
+
+    Trials that are proposed and not yet begun are given again before new ones are chosen, so asking twice costs nothing.
+    """
+    from flows import choose, history, lab_sheet
+    from flows.session import open_session
+
+    session = open_session(campaign)
+    history.import_history(session)
+    if session.spec.evaluator == "lab":
+        _print_evidence(session)
+    table = choose.next_trials(session, q)
+    if sheet is not None:
+        lab_sheet.write(session, sheet, list(table.index))
+        note(f"sheet: {sheet}")
+    if as_json:
+        emit_json(table.reset_index())
+    else:
+        emit_table(table.reset_index())
+
+
+def _print_evidence(session: Session) -> None:
+    """Say what the choice is made from: the rows that lie in the space and protocol and measured what is wanted."""
+    from flows import evidence
+
+    known = evidence.learnable(session.reader, session)
+    trials = session.ledger.trials(session.name).loc[known.trials]
+    note(f"chosen from {len(known.trials)} measured results in this space and protocol:")
+    shown = known.recipes.join(known.values).assign(trial=known.trials, evaluator=trials["evaluator"].to_list())
+    for line in shown.to_string(index=False).splitlines():
+        note("  " + line)

@@ -1,0 +1,172 @@
+"""What is known of every trial: cycling records and outcomes from the ledger, and what the chooser may learn from.
+
+Outcomes are derived by `campaign.outcome` from whatever record a trial has, whoever answered it; a published trial with a
+capacity at cycles 1 and 100 has a record of two cycles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from campaign import outcome, quantity, recipe
+from campaign.spec import CampaignSpec, Range
+from campaign.trial import MEASURED, SIMULATED
+from flows.session import Session
+from store import Reader
+
+CAPACITY = "discharge_areal_capacity"
+_NOT_DONE = {"premill_h": 0.0, "premill_speed_rpm": 0.0, "heat_h": 0.0}
+_CLOSE = 1e-6
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the chooser is told: n results and the recipes that gave them.
+
+    Attributes:
+        recipes: n x varied columns, as really mixed.
+        values: n x objectives (and outcomes that are bounded); NaN = the trial failed.
+        trials: id of the trial of each row.
+        data_seq: sequence number of the ledger that it was read at.
+    """
+
+    recipes: pd.DataFrame
+    values: pd.DataFrame
+    trials: list[str]
+    data_seq: int
+
+
+def record(reader: Reader, campaign: str) -> pd.DataFrame:
+    """Every measured or simulated cycle: `trial`, `subject`, `evaluator`, `cycle`, capacities and voltages.
+
+    Capacities that came as single values (published points) stand beside whole records; bounds (>=, <=) do not.
+    """
+    cycles = reader.cycling(campaign)
+    cycles = cycles[cycles["discharge_areal_capacity_mAh_cm2"].notna()]
+    scalars = reader.results(campaign)
+    points = scalars[scalars["observable"].eq(CAPACITY) & scalars["relation"].eq("=") & scalars["cycle"].notna()]
+    points = points.assign(discharge_areal_capacity_mAh_cm2=points["value"], cycle=points["cycle"].astype(int))
+    columns = ["trial", "subject", "evaluator", "cycle", "discharge_areal_capacity_mAh_cm2"]
+    whole = [*columns, "charge_areal_capacity_mAh_cm2", "coulombic_efficiency", "mean_discharge_voltage_V"]
+    parts = [cycles[whole], points[columns]]
+    return pd.concat([part for part in parts if len(part)] or [cycles[whole]], ignore_index=True)
+
+
+def outcomes(reader: Reader, session: Session) -> pd.DataFrame:
+    """Outcomes of every subject (cell, or trial where nothing finer is known) of a campaign.
+
+    Returns:
+        One row a subject: `trial`, `evaluator`, `state`, and the outcomes that its record and its scalar results allow.
+    """
+    trials = reader.trials(session.name)
+    rows = record(reader, session.name)
+    scalars = _scalar_outcomes(reader.results(session.name))
+    subjects = pd.concat([rows[["subject", "trial"]], scalars[["subject", "trial"]]]).drop_duplicates("subject")
+    designs = complete_designs(trials.reindex(subjects["trial"])).set_axis(subjects["subject"].to_numpy())
+    cycles = sorted({*outcome.STANDARD_CYCLES, *_cycles_wanted(session.spec)})
+    derived = outcome.derive(rows.rename(columns={"subject": "design"}), designs, session.materials, cycles=cycles)
+    wide = scalars.pivot_table(index="subject", columns="column", values="value", aggfunc="last")
+    table = derived.join(wide[[name for name in wide if name not in derived]])
+    head = subjects.set_index("subject")["trial"]
+    return table.assign(
+        trial=head, evaluator=head.map(trials["evaluator"]), state=head.map(trials["state"])
+    ).rename_axis("subject")
+
+
+def by_trial(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean of each outcome over the subjects of a trial, indexed by trial."""
+    numbers = table.drop(columns=["evaluator", "state"]).groupby("trial", sort=False)
+    return numbers.mean(numeric_only=True)
+
+
+def complete_designs(trials: pd.DataFrame) -> pd.DataFrame:
+    """Design table of trials; steps that a record does not mention were not done, an unknown protocol is the published one.
+
+    The protocol is only filled in where a trial has none (powders): no outcome is derived from it there.
+    """
+    designs = trials[list(recipe.DESIGN_COLUMNS)].astype({name: object for name in recipe.TEXT_COLUMNS})
+    defaults = {**recipe.PUBLISHED_RECIPE, **recipe.PUBLISHED_PROTOCOL, **_NOT_DONE}
+    return recipe.complete(
+        designs.fillna({k: v for k, v in defaults.items() if v == v}).reset_index(drop=True)
+    ).set_axis(trials.index)
+
+
+def learnable(reader: Reader, session: Session) -> Evidence:
+    """Gather what the chooser learns from: trials of this campaign's evaluator, and measured history where the spec says so.
+
+    History counts where it lies in the space and under the protocol of the campaign and has measured what is wanted;
+    the campaign's own trials count as they were really mixed, also outside the bounds.
+    """
+    trials = reader.trials(session.name)
+    own = trials["evaluator"].eq(session.spec.evaluator)
+    history = trials["evaluator"].isin(session.spec.learn_from) & _in_space(trials, session.spec)
+    usable = trials[(own | history) & _same_conditions(trials, session.spec)]
+    wanted = wanted_outcomes(session.spec)
+    table = outcomes(reader, session)
+    found = table[table["trial"].isin(usable.index)].reindex(columns=["trial", *wanted])
+    found = found.dropna(subset=wanted, how="any")
+    failed = usable.index[usable["state"].eq("failed") & ~usable.index.isin(found["trial"])]
+    found = pd.concat([found, pd.DataFrame({"trial": failed}).reindex(columns=found.columns)]) if len(failed) else found
+    names = [str(name) for name in found["trial"]]
+    return Evidence(
+        recipes=usable.loc[names, list(session.spec.space)].reset_index(drop=True),
+        values=found[wanted].astype(float).reset_index(drop=True),
+        trials=names,
+        data_seq=reader.seq,
+    )
+
+
+def wanted_outcomes(spec: CampaignSpec) -> list[str]:
+    """Outcomes that the chooser must be told: objectives first, then bounded ones."""
+    names = [objective.outcome for objective in spec.objectives] + [bound.outcome for bound in spec.outcome_constraints]
+    return list(dict.fromkeys(names))
+
+
+def is_measured(evaluator: str) -> bool:
+    """Say whether an evaluator's numbers are measured."""
+    return evaluator in MEASURED
+
+
+def is_simulated(evaluator: str) -> bool:
+    """Say whether an evaluator's numbers are simulated."""
+    return evaluator in SIMULATED
+
+
+def _scalar_outcomes(results: pd.DataFrame) -> pd.DataFrame:
+    """Scalar results that stand for themselves (powders, simulated extras), under their column names."""
+    kept = results[results["relation"].eq("=") & results["cycle"].isna()].copy()
+    kept["column"] = [quantity.column(o, u) for o, u in zip(kept["observable"], kept["unit"], strict=True)]
+    return kept[["subject", "trial", "column", "value"]]
+
+
+def _cycles_wanted(spec: CampaignSpec) -> Iterable[int]:
+    cycles = (outcome.cycle_of(name) for name in wanted_outcomes(spec))
+    return [cycle for cycle in cycles if cycle is not None]
+
+
+def _same_conditions(trials: pd.DataFrame, spec: CampaignSpec) -> pd.Series:
+    """Whether each trial shares what the campaign holds fixed; a step that is not mentioned was not done."""
+    same = pd.Series(True, index=trials.index)
+    for name, value in spec.conditions().items():
+        if name == "cycles":
+            continue  # a test that ran on has the wanted cycle too
+        column = trials[name].fillna(_NOT_DONE[name]) if name in _NOT_DONE else trials[name]
+        if isinstance(value, str):
+            same &= column.eq(value)
+        elif value == value:  # heat_C without a heating step is NaN: heat_h speaks for both
+            same &= np.isclose(column.astype(float), float(value), rtol=0.02, atol=_CLOSE)
+    return same
+
+
+def _in_space(trials: pd.DataFrame, spec: CampaignSpec) -> pd.Series:
+    inside = pd.Series(True, index=trials.index)
+    for name, item in spec.space.items():
+        if isinstance(item, Range):
+            inside &= trials[name].astype(float).between(item.low - _CLOSE, item.high + _CLOSE)
+        else:
+            inside &= trials[name].isin(item)
+    return inside

@@ -1,0 +1,115 @@
+"""Earlier measurements into the ledger: the CSV that a campaign names under `history:`, each row just what was measured.
+
+One row a measurement; rows with the same `trial` are one trial (one recipe under one protocol). Columns: `trial`, any columns
+of a design, `observable`, `unit`, `value`, and optionally `cycle`, `relation`, `rel_uncertainty`, `abs_uncertainty`,
+`provenance`, `fact`, `where`, `note`, `doi`, `use`, and `evaluator` (`published`, which is the default, or `earlier`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pandas as pd
+
+from campaign.errors import Refusal
+from campaign.names import nearest
+from campaign.recipe import DESIGN_COLUMNS, TEXT_COLUMNS
+from flows.session import Session, now, who
+
+_MEASUREMENT = (
+    "observable",
+    "unit",
+    "value",
+    "cycle",
+    "relation",
+    "rel_uncertainty",
+    "abs_uncertainty",
+    "provenance",
+    "note",
+)
+_NUMBERS = ("value", "cycle", "rel_uncertainty", "abs_uncertainty")
+_SOURCE = ("fact", "where", "doi", "use")
+_KNOWN = ("trial", "evaluator", *DESIGN_COLUMNS, *_MEASUREMENT, *_SOURCE)
+
+
+def import_history(session: Session) -> int:
+    """Bring the campaign's earlier measurements into the ledger; what is there already is left alone.
+
+    Returns:
+        Number of trials that the file holds.
+
+    Raises:
+        Refusal: the file is missing or faulty; nothing of the faulty trial is written.
+    """
+    if session.spec.history is None:
+        return 0
+    path = session.loaded.file(session.spec.history)
+    table = read_history(path)
+    content = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not session.ledger.files(session.name)["sha256"].eq(content).any():
+        for label, rows in table.groupby("trial", sort=False):
+            _import_trial(session, path, str(label), rows)
+        # Registered last: a file that is known was taken in to its end.
+        session.ledger.register_file(
+            session.name,
+            content,
+            name=path.name,
+            size=path.stat().st_size,
+            at=now(),
+            by=who(),
+            details={"kind": "history"},
+        )
+    return int(table["trial"].nunique())
+
+
+def read_history(path: Path) -> pd.DataFrame:
+    """Read and check a history CSV; numbers are numbers, empty cells are missing.
+
+    Raises:
+        Refusal: names the file, the row and the column.
+    """
+    if not path.is_file():
+        raise Refusal(f"history: there is no file {path}")
+    text = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for name in text.columns:
+        if name not in _KNOWN:
+            raise Refusal(f"{path}, row 1: the column {name!r} is unknown: {nearest(name, _KNOWN)}")
+    for name in ("trial", "observable", "unit", "value"):
+        if name not in text:
+            raise Refusal(f"{path}, row 1: the column {name!r} is missing")
+        empty = text.index[text[name].eq("")]
+        if len(empty):
+            raise Refusal(f"{path}, row {empty[0] + 2}, column {name}: is empty; it must be given")
+    table = text.copy()
+    for name in (*[n for n in DESIGN_COLUMNS if n not in TEXT_COLUMNS], *_NUMBERS):
+        if name in text:
+            table[name] = pd.to_numeric(text[name].replace("", None), errors="coerce")
+            wrong = text.index[table[name].isna() & text[name].ne("")]
+            if len(wrong):
+                given = text.loc[wrong[0], name]
+                raise Refusal(f"{path}, row {wrong[0] + 2}, column {name}: {given!r} is not a number")
+    return table
+
+
+def _import_trial(session: Session, path: Path, label: str, rows: pd.DataFrame) -> None:
+    designs = rows[[name for name in DESIGN_COLUMNS if name in rows]].iloc[[0]].set_axis([label])
+    differing = [n for n in designs if rows[n].nunique(dropna=False) > 1]
+    if differing:
+        raise Refusal(
+            f"{path}: the rows of trial {label} differ in {differing[0]}; one trial is one recipe under one protocol"
+        )
+    designs = designs.replace("", None).dropna(axis=1, how="all")
+    evaluator = rows["evaluator"].iloc[0] if "evaluator" in rows else "published"
+    results = rows[[name for name in _MEASUREMENT if name in rows]].replace("", None).assign(design=label)
+    source = {name: sorted({text for text in rows[name] if text}) for name in _SOURCE if name in rows}
+    session.ledger.add_trials(
+        session.name,
+        designs,
+        evaluator=evaluator,
+        key=f"history {session.name} {label}",
+        at=now(),
+        by=who(),
+        results=results,
+        provenance={label: {"history": path.name, "trial": label, **source}},
+    )

@@ -1,0 +1,205 @@
+"""A campaign opened for work: its spec, its materials, its ledger, and the rules for an edited campaign file."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from campaign.errors import Refusal
+from campaign.materials import Materials
+from campaign.space import SearchSpace
+from campaign.spec import CampaignSpec, LoadedCampaign, Range, load_spec
+from flows import settings as machine
+from flows.settings import Settings
+from store import Ledger, Reader
+
+_DESCRIPTORS = ("conductivity_mS_cm", "activation_energy_eV", "density_g_cm3", "youngs_modulus_GPa")
+
+
+@dataclass(frozen=True)
+class Session:
+    """One campaign file opened against one ledger."""
+
+    loaded: LoadedCampaign
+    settings: Settings
+    ledger: Ledger
+
+    @property
+    def spec(self) -> CampaignSpec:
+        """What the campaign file says."""
+        return self.loaded.spec
+
+    @property
+    def name(self) -> str:
+        """The campaign's name, its key in the ledger."""
+        return self.spec.campaign
+
+    @cached_property
+    def materials(self) -> Materials:
+        """Our materials and the campaign's own."""
+        return self.loaded.materials()
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The search space as the chooser takes it."""
+        return space_of(self.spec, self.materials)
+
+    @property
+    def reader(self) -> Reader:
+        """The ledger as of now: every answer of one reader is of one moment."""
+        return self.ledger.as_of(self.ledger.seq)
+
+
+def now() -> datetime:
+    """The time in UTC."""
+    return datetime.now(UTC)
+
+
+def who() -> str:
+    """Name of this process run, for the ledger: user, host and process."""
+    user = os.environ.get("USER") or os.environ.get("LOGNAME") or "mixwright"
+    return f"{user}@{socket.gethostname()}:{os.getpid()}"
+
+
+def space_of(spec: CampaignSpec, materials: Materials) -> SearchSpace:
+    """Build the search space of a spec; electrolytes carry their descriptors, so that an untried one can be predicted."""
+    descriptors = {"sse": sse_descriptors(materials)} if "sse" in spec.space else {}
+    return SearchSpace.of(
+        {name: (item.low, item.high) if isinstance(item, Range) else list(item) for name, item in spec.space.items()},
+        constraints=spec.constraints,
+        steps={name: item.step for name, item in spec.space.items() if isinstance(item, Range) and item.step},
+        forbidden=spec.forbidden,
+        descriptors=descriptors,
+    )
+
+
+def sse_descriptors(materials: Materials) -> pd.DataFrame:
+    """One row an electrolyte: what is known of it before any trial (halide share of each kind, conductivity, density, …)."""
+    rows = {}
+    for name, sse in materials.electrolytes.items():
+        halides = {f"{halide}_per_formula": sse.halide_fractions.get(halide, 0.0) for halide in materials.halides}
+        rows[name] = {column: getattr(sse, column) for column in _DESCRIPTORS} | halides
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def open_session(path: str | Path, *, write: bool = True) -> Session:
+    """Open a campaign file against the ledger of this machine.
+
+    Args:
+        path: campaign file.
+        write: record the campaign (or its new version) in the ledger; without, nothing is written and a ledger must exist.
+
+    Raises:
+        Refusal: the file is faulty, its space leaves the evaluator's box, or the edit changes what older trials mean.
+    """
+    loaded = load_spec(path)
+    settings = machine.load(loaded.path)
+    ledger = open_ledger(settings, create=write)
+    session = Session(loaded, settings, ledger)
+    check_space(session)
+    _check_edit(session)
+    if write:
+        ledger.put_campaign(session.name, json.loads(session.spec.canonical()), at=now(), by=who())
+    elif ledger.spec(session.name) is None:
+        raise Refusal(f"the ledger knows no campaign {session.name!r} yet; begin with: mixwright run {path}")
+    return session
+
+
+def open_ledger(settings: Settings, *, create: bool) -> Ledger:
+    """Open the ledger that the settings name.
+
+    Raises:
+        Refusal: there is none and `create` is false, or it cannot be made here.
+    """
+    if settings.ledger_url.startswith("sqlite:///"):
+        path = Path(settings.ledger_url.removeprefix("sqlite:///"))
+        if create:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise Refusal(f"the data directory {path.parent} cannot be made: {error.strerror}") from None
+        elif not path.exists():
+            raise Refusal(f"there is no ledger at {path} yet; `mixwright run` or `mixwright propose` makes it")
+        return Ledger.open(path, create=create)
+    return Ledger.open(settings.ledger_url, create=create)
+
+
+def check_space(session: Session) -> None:
+    """Refuse a space that leaves the box of who answers: the model's validity, or what the lab's mixer can do.
+
+    Raises:
+        Refusal: names the line, the bound and the reason.
+    """
+    spec, loaded = session.spec, session.loaded
+    fastest = session.materials.mixer(str(spec.conditions().get("mixer", "AR-100"))).max_speed_rpm
+    fastest = min(fastest, spec.lab.max_speed_rpm or fastest)
+    longest = spec.lab.max_run_time_h
+    for name, limit in (("speed_rpm", fastest), ("time_h", longest)):
+        item = spec.space.get(name)
+        if isinstance(item, Range) and limit is not None and item.high > limit:
+            raise Refusal(
+                f"{loaded.place('space', name, 'high')}: {name} up to {item.high:g} is beyond the mixer, which ends at {limit:g}"
+            )
+    if spec.evaluator == "lab" and spec.prior == "none":
+        return
+    from models import limits
+
+    for axes, probe in _probes(session):
+        refused = limits.refusals(spec.designs(probe), materials=session.materials)[0]
+        if refused:
+            raise Refusal(f"{loaded.place(*_where(spec, axes, refused))}: {refused}")
+
+
+def _probes(session: Session) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield one recipe for each end of each axis, the others in the middle: what the box would refuse shows itself."""
+    space = session.spec.space
+    middle = {name: (item.low + item.high) / 2 if isinstance(item, Range) else item[0] for name, item in space.items()}
+    yield "", pd.DataFrame([middle])
+    for name, item in space.items():
+        for value in (item.low, item.high) if isinstance(item, Range) else item:
+            yield name, pd.DataFrame([middle | {name: value}])
+
+
+def _where(spec: CampaignSpec, axis: str, sentence: str) -> tuple[str, ...]:
+    """Find the line that a refusal speaks of: the condition that it names, else the axis that was at its end."""
+    for block in ("space", "fixed", "protocol"):
+        for name in getattr(spec, block):
+            if sentence.startswith(f"{name} "):
+                return (block, name)
+    return ("space", axis) if axis else ("space",)
+
+
+def _check_edit(session: Session) -> None:
+    """Refuse an edit after which older trials would answer another question."""
+    known = session.ledger.spec(session.name)
+    if known is None:
+        return
+    old, new = known[1], json.loads(session.spec.canonical())
+    for block, word in (
+        ("evaluator", "who answers"),
+        ("objectives", "the objective"),
+        ("protocol", "the protocol"),
+        ("fixed", "a fixed condition"),
+    ):
+        if _meaning(old, block) != _meaning(new, block):
+            raise Refusal(
+                f"{session.loaded.place(block)}: {word} differs from the {len(session.ledger.trials(session.name))} trials "
+                f"that campaign {session.name!r} holds ({block} was {json.dumps(old.get(block), ensure_ascii=False)}); "
+                "they would answer another question: give the edited campaign a new name"
+            )
+
+
+def _meaning(spec: Mapping[str, Any], block: str) -> Any:
+    value = spec.get(block)
+    if isinstance(value, Mapping):
+        return {name: float(item) if isinstance(item, int) else item for name, item in value.items()}
+    return value

@@ -1,0 +1,142 @@
+"""The tick: all that can be done for a campaign now, in order; and the run: ticks until the budget or the stopping rule.
+
+A tick is idempotent: killed half-way, run twice or by two schedulers at once, it leaves the same ledger, because every
+write carries its key and a lease lets one tick work at a time. It needs the ledger alone: with MLflow gone it says so and
+goes on, and the next one brings the copy up to date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from campaign.trial import OPEN
+from flows import choose, evaluate, history, project
+from flows.session import Session, now, who
+from store import Lease, Stale
+
+T = TypeVar("T")
+Step = Callable[[str, Callable[[], T]], T]
+"""How a step is called: plainly, or as a Prefect task of this name."""
+
+LEASE_S = 900.0
+
+
+@dataclass(frozen=True)
+class TickResult:
+    """What one tick did, in numbers and sentences."""
+
+    proposed: tuple[str, ...] = ()
+    evaluated: tuple[str, ...] = ()
+    taken_in: tuple[str, ...] = ()
+    busy: bool = False
+    """Another tick was at work; this one did nothing."""
+    finished: bool = False
+    """Budget or stopping rule reached: there is nothing more to propose."""
+    sentences: tuple[str, ...] = ()
+
+
+def plainly(name: str, step: Callable[[], Any]) -> Any:
+    """Call a step without Prefect."""
+    del name
+    return step()
+
+
+def tick(session: Session, *, call: Step[Any] = plainly, project_now: bool = True) -> TickResult:
+    """Do all that can be done now: import history, take in files, propose up to the open batch, evaluate, project, report.
+
+    Args:
+        session: an open campaign.
+        call: how steps are called.
+        project_now: bring MLflow and the report up to date at the end; `run` does so once, after its last tick.
+    """
+    with _lease(session) as lease:
+        if lease is None:
+            return TickResult(
+                busy=True, sentences=("another tick of this campaign is at work; this one leaves it to that",)
+            )
+        call("import history", lambda: history.import_history(session))
+        # Trials that a killed tick had proposed are answered before new ones are chosen: the choice then knows them.
+        evaluated = call("evaluate", lambda: evaluate.evaluate_waiting(session))
+        proposed, sentence = call("propose", lambda: _propose(session, lease))
+        evaluated += call("evaluate", lambda: evaluate.evaluate_waiting(session)) if proposed else []
+        sentences = [sentence] if sentence else []
+        if project_now:
+            sentences += call("project and report", lambda: project.bring_up_to_date(session))
+    return TickResult(
+        tuple(proposed), tuple(evaluated), finished=not proposed and not evaluated, sentences=tuple(sentences)
+    )
+
+
+def run(
+    session: Session, *, call: Step[Any] = plainly, progress: Callable[[Session, TickResult], None] | None = None
+) -> list[TickResult]:
+    """Tick until nothing more can be done now: the budget is used, the stopping rule holds, or a lab must answer first."""
+    results: list[TickResult] = []
+    while True:
+        result = tick(session, call=call, project_now=False)
+        results.append(result)
+        if progress is not None:
+            progress(session, result)
+        if result.busy or result.finished:
+            break
+    if not results[-1].busy:
+        call("project and report", lambda: project.bring_up_to_date(session))
+    return results
+
+
+def _propose(session: Session, lease: Lease) -> tuple[list[str], str | None]:
+    room = _room(session)
+    if room.q == 0:
+        return [], room.sentence
+    try:
+        return list(choose.propose(session, room.q, lease=lease).index), None
+    except Stale as stale:
+        return [], str(stale)
+
+
+@dataclass(frozen=True)
+class _Room:
+    q: int
+    sentence: str | None = None
+
+
+def _room(session: Session) -> _Room:
+    """How many trials may be proposed now: up to the open batch, within the budget."""
+    trials = session.ledger.trials(session.name)
+    own = trials[trials["evaluator"].eq(session.spec.evaluator) & trials["planned"].astype(bool)]
+    budget = session.spec.budget
+    left = budget.trials - len(own)
+    waiting = int(own["state"].isin(OPEN).sum())
+    if left <= 0:
+        return _Room(0, f"the budget of {budget.trials} trials is used")
+    if waiting >= budget.batch:
+        return _Room(0, f"{waiting} trials are open, as many as the batch allows; their results come first")
+    return _Room(min(left, budget.batch - waiting))
+
+
+@contextmanager
+def _lease(session: Session) -> Iterator[Lease | None]:
+    lease = session.ledger.claim(f"tick {session.name}", by=who(), at=now(), ttl_s=LEASE_S)
+    try:
+        yield lease
+    finally:
+        if lease is not None:
+            session.ledger.release(lease, at=now())
+
+
+def summary(result: TickResult) -> str:
+    """Say what a tick did, in a line."""
+    if result.busy:
+        return "; ".join(result.sentences)
+    done = f"proposed {len(result.proposed)}, evaluated {len(result.evaluated)}, took in {len(result.taken_in)}"
+    return "; ".join([done, *result.sentences])
+
+
+def states(trials: pd.DataFrame) -> dict[str, int]:
+    """Count trials by state."""
+    return {str(state): int(count) for state, count in trials["state"].value_counts().items()}
