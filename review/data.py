@@ -6,7 +6,7 @@ Every trial carries its evaluator, because what was simulated and what was measu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -46,8 +46,8 @@ _REQUIRED: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def _empty(table: str) -> Any:
-    return field(default_factory=lambda: pd.DataFrame(columns=list(_REQUIRED[table])))
+def _empty(table: str) -> Callable[[], pd.DataFrame]:
+    return lambda: pd.DataFrame(columns=list(_REQUIRED[table]))
 
 
 def is_measured(evaluator: str) -> bool:
@@ -133,17 +133,17 @@ class CampaignView:
     evaluator: str
     provenance: Provenance
     space: tuple[Axis, ...] = ()
-    trials: pd.DataFrame = _empty("trials")
-    cycling: pd.DataFrame = _empty("cycling")
-    published: pd.DataFrame = _empty("published")
-    published_cycling: pd.DataFrame = _empty("published_cycling")
+    trials: pd.DataFrame = field(default_factory=_empty("trials"))
+    cycling: pd.DataFrame = field(default_factory=_empty("cycling"))
+    published: pd.DataFrame = field(default_factory=_empty("published"))
+    published_cycling: pd.DataFrame = field(default_factory=_empty("published_cycling"))
     recommendation: Recommendation | None = None
-    window: pd.DataFrame = _empty("window")
+    window: pd.DataFrame = field(default_factory=_empty("window"))
     tolerance: float = 0.05
-    surface: pd.DataFrame = _empty("surface")
+    surface: pd.DataFrame = field(default_factory=_empty("surface"))
     surface_at: str = ""
     """What is held fixed on the surface, in words: "S 27.5 wt%, LPSClI"."""
-    electrolytes: pd.DataFrame = _empty("electrolytes")
+    electrolytes: pd.DataFrame = field(default_factory=_empty("electrolytes"))
 
     def __post_init__(self) -> None:
         for table, columns in _REQUIRED.items():

@@ -25,8 +25,9 @@ from review.plots.best_so_far import history
 from review.runs import DIGEST, FRAME, KEY, STEPS, RunContent, campaign_note, campaign_run, frame, trial_runs
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Run
+
+    from mlflow import MlflowClient
 
 PARENT = "mlflow.parentRunId"
 _POINTS_A_BATCH = 800
@@ -60,7 +61,9 @@ class Projection:
 
     def __init__(self, tracking_uri: str, *, artifacts: Path | None = None) -> None:
         if not tracking_uri.startswith(("sqlite:///", "http://", "https://")):
-            raise Refusal(f"MLflow tracking store {tracking_uri!r}: it must be sqlite:///PATH or the http address of a server")
+            raise Refusal(
+                f"MLflow tracking store {tracking_uri!r}: it must be sqlite:///PATH or the http address of a server"
+            )
         self.tracking_uri = tracking_uri
         self._database = Path(tracking_uri.removeprefix("sqlite:///")) if tracking_uri.startswith("sqlite") else None
         beside = self._database.parent / "mlartifacts" if self._database else None
@@ -123,7 +126,9 @@ class Projection:
 
     def _unreachable(self, error: Exception) -> MLflowUnreachable:
         first = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        return MLflowUnreachable(f"MLflow at {self.tracking_uri} did not take the copy ({first}); the ledger is complete, sync again later")
+        return MLflowUnreachable(
+            f"MLflow at {self.tracking_uri} did not take the copy ({first}); the ledger is complete, sync again later"
+        )
 
     def _experiment(self, view: CampaignView) -> str:
         experiment = self._client.get_experiment_by_name(view.name)
@@ -185,14 +190,18 @@ class Projection:
             deleted += 1
         return Synced(experiment_id=experiment_id, campaign_run_id=parent, written=written, kept=kept, deleted=deleted)
 
-    def _campaign_run(self, view: CampaignView, experiment_id: str, found: dict[str, list[Run]], report: Path | None) -> str:
+    def _campaign_run(
+        self, view: CampaignView, experiment_id: str, found: dict[str, list[Run]], report: Path | None
+    ) -> str:
         """Return the id of the campaign's run, brought up to date.
 
         Its `best_so_far` grows by a step a trial. Where the past itself has changed (an amended result, another space), a
         new run takes the place of the old, because MLflow cannot take a value back.
         """
         text = report.read_bytes() if report is not None else b""
-        content = campaign_run(view, best_so_far=history(view), report=hashlib.sha256(text).hexdigest()[:16] if text else "")
+        content = campaign_run(
+            view, best_so_far=history(view), report=hashlib.sha256(text).hexdigest()[:16] if text else ""
+        )
         runs = found.get(content.key, [])
         steps = sum(point.metric == "best_so_far" for point in content.points)
         stamp = {FRAME: frame(content, steps), STEPS: str(steps)}
@@ -202,7 +211,7 @@ class Projection:
         else:
             # Taken out of `found`, what is left there is old and goes with the trials that are no more.
             found[content.key] = [run for run in runs if run is not growing[0]]
-            run_id = growing[0].info.run_id
+            run_id = str(growing[0].info.run_id)
             if _is(growing[0], content):
                 return run_id
             self._fill(run_id, content, stamp)

@@ -40,7 +40,11 @@ def write_report(view: CampaignView, path: Path) -> Path:
 def render(view: CampaignView) -> str:
     """Return the report as HTML text, the same for the same view."""
     page = Environment(
-        loader=PackageLoader("review", "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("review", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     names = _material_names(view)
     page.filters |= {"number": number, "materials": lambda words: mark_names(words, names)}

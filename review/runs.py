@@ -60,7 +60,9 @@ class RunContent:
     def digest(self) -> str:
         """Hash of everything: the run is written anew when it changes."""
         points = [(p.metric, p.value, p.step, p.time_ms) for p in self.points]
-        return _hash([self.key, self.name, self.status, self.start_ms, self.end_ms, dict(self.params), points, dict(self.tags)])
+        return _hash(
+            [self.key, self.name, self.status, self.start_ms, self.end_ms, dict(self.params), points, dict(self.tags)]
+        )
 
 
 def metric_name(name: str) -> str:
@@ -95,7 +97,9 @@ def trial_runs(view: CampaignView) -> list[RunContent]:
     return runs
 
 
-def _trial_run(view: CampaignView, table: pd.DataFrame, row: Mapping[Any, Any], record: pd.DataFrame | None) -> RunContent:
+def _trial_run(
+    view: CampaignView, table: pd.DataFrame, row: Mapping[Any, Any], record: pd.DataFrame | None
+) -> RunContent:
     made_ms = to_ms(view.provenance.made_at, 0)
     start_ms = to_ms(row.get("proposed_at"), to_ms(row.get("finished_at"), made_ms))
     end_ms = to_ms(row.get("finished_at"), start_ms)
@@ -131,7 +135,11 @@ def _trial_run(view: CampaignView, table: pd.DataFrame, row: Mapping[Any, Any], 
 
 def _trial_note(view: CampaignView, row: Mapping[Any, Any], values: str) -> str:
     value = row.get(view.objective.name)
-    found = f"{view.objective.label}: {number(value)} {view.objective.unit} ({values})." if text(value) != "–" else f"{row['state']}: no result yet."
+    found = (
+        f"{view.objective.label}: {number(value)} {view.objective.unit} ({values})."
+        if text(value) != "–"
+        else f"{row['state']}: no result yet."
+    )
     why = text(row.get("reason", row.get("source")))
     return found if why == "–" else f"{found}\n\n{why}"
 
@@ -152,7 +160,9 @@ def campaign_run(view: CampaignView, *, best_so_far: pd.DataFrame, report: str =
         if math.isfinite(value)
     ]
     starts = [to_ms(row.get("proposed_at"), made_ms) for row in view.trials.to_dict("records")]
-    busy = view.trials["state"].map(lambda state: STATUS.get(str(state), "RUNNING")).isin(["RUNNING", "SCHEDULED"]).any()
+    busy = (
+        view.trials["state"].map(lambda state: STATUS.get(str(state), "RUNNING")).isin(["RUNNING", "SCHEDULED"]).any()
+    )
     return RunContent(
         key=f"{view.name}/campaign",
         name=_cut(f"{view.name}: the campaign", "name"),
@@ -165,7 +175,9 @@ def campaign_run(view: CampaignView, *, best_so_far: pd.DataFrame, report: str =
                 "goal": view.objective.goal,
                 "evaluator": view.evaluator,
                 "seed": view.provenance.seed,
-                **{f"space_{a.name}": " ".join(a.choices) or f"{number(a.low)} to {number(a.high)}" for a in view.space},
+                **{
+                    f"space_{a.name}": " ".join(a.choices) or f"{number(a.low)} to {number(a.high)}" for a in view.space
+                },
             }
         ),
         points=(*history, *_answer_points(view, step=len(history), time_ms=made_ms)),
@@ -258,4 +270,3 @@ def _cut(words: str, kind: str) -> str:
 
 def _hash(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
-

@@ -55,7 +55,11 @@ def window_sheet(view: CampaignView) -> Sheet:
         _plain(chosen, "speed_rpm"),
         _plain(chosen, "time_h"),
         Column(f"expected ({view.objective.unit})", lambda row: number(row["mean"]), "number"),
-        Column(f"chance of being within {view.tolerance:.0%} of the best", lambda row: f"{number(100 * row['probability'], 2)} %", "number"),
+        Column(
+            f"chance of being within {view.tolerance:.0%} of the best",
+            lambda row: f"{number(100 * row['probability'], 2)} %",
+            "number",
+        ),
     )
     return _filled(chosen, columns)
 
@@ -84,14 +88,17 @@ def trials_sheet(view: CampaignView, table: pd.DataFrame, *, record: pd.DataFram
         columns.append(_plain(table, view.objective.name, heading=f"{view.objective.label} ({view.objective.unit})"))
     if {"predicted_mean", "predicted_p05", "predicted_p95"} <= set(table.columns):
         columns.append(Column("predicted before (90 %)", _predicted, "number"))
-    columns += [_plain(table, name) for name in view.recipe_columns(table) if name in varied or table[name].nunique(dropna=False) > 1]
+    columns += [
+        _plain(table, name)
+        for name in view.recipe_columns(table)
+        if name in varied or table[name].nunique(dropna=False) > 1
+    ]
     columns += [_plain(table, name) for name in outcomes if name != view.objective.name]
     if record is not None:
         told = {trial: _tell(rows) for trial, rows in record.dropna(subset=[CAPACITY]).groupby("trial_id")}
         columns.append(Column("measured: cycle → mAh cm⁻²", lambda row: told.get(row["trial_id"], "–"), "words"))
     columns += [Column(label(name), _text_of(name), "words") for name in ("reason", "source") if name in table]
     return _filled(ordered, tuple(columns), evaluators=evaluators)
-
 
 
 def _tell(rows: pd.DataFrame) -> str:

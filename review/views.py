@@ -53,7 +53,9 @@ def tags(view: CampaignView) -> dict[str, str]:
     found = {}
     for key, state in states(view).items():
         packed = base64.b64encode(zlib.compress(json.dumps(state, sort_keys=True).encode())).decode()
-        found[PREFIX + key] = json.dumps({"name": NAMES[key], "createdAt": at, "updatedAt": at, "state": "deflate;" + packed})
+        found[PREFIX + key] = json.dumps(
+            {"name": NAMES[key], "createdAt": at, "updatedAt": at, "state": "deflate;" + packed}
+        )
     return found
 
 
@@ -71,7 +73,9 @@ def link(base_url: str, experiment_id: str, key: str) -> str:
     return f"{page}?workflowType=machine_learning&viewStateShareKey={quote(key)}{charts}"
 
 
-def _state(view: CampaignView, *, search: str, charts: list[dict[str, Any]] | None = None, section: str = "") -> dict[str, Any]:
+def _state(
+    view: CampaignView, *, search: str, charts: list[dict[str, Any]] | None = None, section: str = ""
+) -> dict[str, Any]:
     objective = f"metrics.`{metric_name(view.objective.name)}`"
     varied = [f"params.`{metric_name(axis.name)}`" for axis in view.space]
     columns = [objective, "metrics.`predicted_mean`", *varied, "tags.`evaluator`", "tags.`state`", "tags.`reason`"]
@@ -82,7 +86,13 @@ def _state(view: CampaignView, *, search: str, charts: list[dict[str, Any]] | No
         "selectedColumns": columns,
         # Widths take hold only on columns named in the order; the run's name is the recipe, so it gets room.
         "columnOrder": [_RUN_NAME, _CREATED, *columns],
-        "columnWidths": {_RUN_NAME: 330, _CREATED: 125, **dict.fromkeys(columns, 115), objective: 170, "tags.`reason`": 420},
+        "columnWidths": {
+            _RUN_NAME: 330,
+            _CREATED: 125,
+            **dict.fromkeys(columns, 115),
+            objective: 170,
+            "tags.`reason`": 420,
+        },
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],
@@ -106,7 +116,15 @@ def _state(view: CampaignView, *, search: str, charts: list[dict[str, Any]] | No
         state["compareRunCharts"] = charts
         wide = {"columns": len(charts), "cardHeight": 520}
         state["compareRunSections"] = [
-            {"uuid": uuid, "name": section, "display": True, "isReordered": True, "deleted": False, "isGenerated": False, **wide}
+            {
+                "uuid": uuid,
+                "name": section,
+                "display": True,
+                "isReordered": True,
+                "deleted": False,
+                "isGenerated": False,
+                **wide,
+            }
         ]
     return state
 

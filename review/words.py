@@ -90,7 +90,7 @@ def text(value: Any) -> str:
         return str(value)
     if hasattr(value, "__float__") and not isinstance(value, str):
         return number(float(value))
-    return "–" if value is None or value != value else str(value)  # noqa: PLR0124 (NaT is not itself)
+    return "–" if value is None or value != value else str(value)
 
 
 def shorten(words: str, longest: int) -> str:
@@ -103,7 +103,7 @@ def shorten(words: str, longest: int) -> str:
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
-def short_recipe(recipe: Mapping[str, Any]) -> str:
+def short_recipe(recipe: Mapping[Any, Any]) -> str:
     """Return a recipe in one line, what decides first.
 
     >>> short_recipe({"speed_rpm": 1850.0, "time_h": 4.25, "active": "S", "active_wt_pct": 27.5, "sse": "LPSClI"})

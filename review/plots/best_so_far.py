@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from review.data import CampaignView, is_measured
 from review.plots.figure import INK, PALE, Plot, empty_plot, look, new_figure, objective_label, spread, styled
@@ -52,11 +53,20 @@ def best_so_far(view: CampaignView) -> Plot:
         axes.vlines(table["trial"], table["predicted_p05"], table["predicted_p95"], color="#D0D0D0", lw=5, zorder=1)
     for evaluator, rows in table.groupby("evaluator", sort=False):
         style = look(str(evaluator))
-        axes.scatter(rows["trial"], rows["value"], s=42, zorder=3, facecolor=PALE[style["color"]], edgecolor=style["color"],
-                     marker=style["marker"], label=f"{shorten(str(evaluator), 30)} ({'measured' if is_measured(str(evaluator)) else 'simulated'})")  # fmt: skip
+        colour, kind = style["color"], "measured" if is_measured(str(evaluator)) else "simulated"
+        axes.scatter(
+            rows["trial"],
+            rows["value"],
+            s=42,
+            marker=style["marker"],
+            facecolor=PALE[colour],
+            edgecolor=colour,
+            zorder=3,
+            label=f"{shorten(str(evaluator), 30)} ({kind})",
+        )
     _name_levels(view, axes, best=float(table["best_so_far"].iloc[-1]))
     axes.set_xlim(0.3, len(table) + 0.7)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trial, in the order proposed")
     axes.set_ylabel(objective_label(view, lines=True))
     figure.legend(loc="outside upper left", ncols=2, fontsize=9.5)
@@ -65,7 +75,9 @@ def best_so_far(view: CampaignView) -> Plot:
         caption += " Grey bars: what was predicted before the trial was run (90 % interval)."
     ranked = view.ranked(view.published)
     if not ranked.empty:
-        caption += f" Dashed: the best published measurement of the same quantity ({short_recipe(ranked.iloc[0].to_dict())})."
+        caption += (
+            f" Dashed: the best published measurement of the same quantity ({short_recipe(ranked.iloc[0].to_dict())})."
+        )
     return Plot(NAME, TITLE, caption, figure, table)
 
 

@@ -5,12 +5,15 @@ Measured points are drawn where they were measured and nowhere else; the dotted 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 
 from review.data import CampaignView, is_measured
-from review.plots.figure import INK, MONO, PALE, Plot, empty_plot, look, new_figure, spread, styled
-from review.words import number, short_recipe, shorten
+from review.plots.figure import MONO, PALE, Plot, empty_plot, look, new_figure, spread, styled
+from review.words import short_recipe, shorten
 
 NAME, TITLE = "capacity_against_cycle", "Capacity against cycle"
 CAPACITY = "discharge_areal_capacity_mAh_cm2"
@@ -29,7 +32,10 @@ def curves(view: CampaignView, *, best: int = 4, published: int = 5) -> pd.DataF
     points = view.published_cycling.dropna(subset=[CAPACITY]).groupby("trial_id")["cycle"].agg(["size", "max"])
     known = points[(points["size"] > 1) & points.index.isin(view.published["trial_id"])]
     ranked = list(view.ranked(view.published)["trial_id"])
-    by_rank = sorted(known.index, key=lambda trial: (ranked.index(trial) if trial in ranked else len(ranked), -known.loc[trial, "max"]))
+    by_rank = sorted(
+        known.index,
+        key=lambda trial: (ranked.index(trial) if trial in ranked else len(ranked), -known.loc[trial, "max"]),
+    )
     rows = view.published.set_index("trial_id", drop=False).loc[by_rank[:published]]
     parts.append(_records(rows, view.published_cycling))
     return pd.concat(parts, ignore_index=True)
@@ -48,6 +54,17 @@ def _records(trials: pd.DataFrame, cycling: pd.DataFrame) -> pd.DataFrame:
     return heads.merge(records, on="trial_id").sort_values(["rank", "cycle"], kind="stable")
 
 
+@dataclass(frozen=True)
+class _End:
+    """Where a curve ends, and what is written there."""
+
+    cycle: float
+    capacity: float
+    words: str
+    colour: str
+    weight: str
+
+
 @styled
 def capacity_against_cycle(view: CampaignView, *, best: int = 4, published: int = 5) -> Plot:
     """Draw discharge areal capacity against cycle, each curve named at its end."""
@@ -56,39 +73,68 @@ def capacity_against_cycle(view: CampaignView, *, best: int = 4, published: int 
         return empty_plot(NAME, TITLE, because="No cycling record yet.")
     figure = new_figure(10.5, 5.2)
     axes = figure.add_subplot()
-    ends: list[tuple[float, float, str, str, str]] = []
-    for trial_id, rows in table.groupby("trial_id", sort=False):
-        first = rows.iloc[0]
-        style, leads = look(str(first["evaluator"])), first["rank"] == 1
-        measured = is_measured(str(first["evaluator"]))
-        colour = style["color"] if leads else PALE[style["color"]]
-        axes.plot(rows["cycle"], rows[CAPACITY], color=colour, lw=2.4 if leads and not measured else 1.4,
-                  ls=":" if measured else "-", marker="D" if measured else None, ms=6 if leads else 5, zorder=4 if leads else 3, clip_on=False)  # fmt: skip
-        last = rows.iloc[-1]
-        ends.append((float(last["cycle"]), float(last[CAPACITY]), f"{shorten(str(trial_id), 24)}: {shorten(first['recipe'], 60)}", style["color"],
-                     "bold" if leads else "normal"))  # fmt: skip
+    ends = [_draw_curve(axes, rows) for _, rows in table.groupby("trial_id", sort=False)]
     axes.set_xlabel("cycle")
     axes.set_ylabel("discharge capacity (mAh cm⁻²)")
     axes.set_ylim(0, float(table[CAPACITY].max()) * 1.08)
     axes.set_xlim(0, float(table["cycle"].max()))
     _name_ends(axes, ends)
-    axes.plot([], [], color=look("physics")["color"], lw=2.4, label="simulated")
-    axes.plot([], [], color=look("lab")["color"], ls=":", marker="D", label="measured")
+    for evaluator in table["evaluator"].unique():
+        measured = is_measured(evaluator)
+        words = f"{shorten(evaluator, 30)} ({'measured' if measured else 'simulated'})"
+        axes.plot([], [], ls=":" if measured else "-", lw=2, label=words, **_mark(evaluator))
     axes.legend(loc="upper right", ncols=2, fontsize=10)
+    objective = shorten(view.objective.label, 60)
     caption = (
-        f"The {number(table.loc[~table['evaluator'].map(is_measured), 'trial_id'].nunique())} best trials beside published cells. "
-        if not table["evaluator"].map(is_measured).all()
-        else ""
-    ) + f"Diamonds are measured points; the dotted line between them only guides the eye. Bold: the best by the objective, {view.objective.label.lower()}, simulated and published."
+        f"The best trials by the objective ({objective[:1].lower()}{objective[1:]}) beside published cells; "
+        "bold: the best of each. "
+        "Marks on a dotted line are measured points; the line between them only guides the eye."
+    )
     return Plot(NAME, TITLE, caption, figure, table)
 
 
-def _name_ends(axes: Axes, ends: list[tuple[float, float, str, str, str]]) -> None:
+def _draw_curve(axes: Axes, rows: pd.DataFrame) -> _End:
+    first, last = rows.iloc[0], rows.iloc[-1]
+    evaluator, leads = str(first["evaluator"]), first["rank"] == 1
+    style = _mark(evaluator)
+    strong = style["color"]
+    # Measured records of a whole test have a hundred points: a mark on each would hide the line.
+    axes.plot(
+        rows["cycle"],
+        rows[CAPACITY],
+        color=strong if leads else PALE[strong],
+        marker=style["marker"],
+        markevery=max(1, len(rows) // 12),
+        markersize=6 if leads else 5,
+        ls=":" if is_measured(evaluator) else "-",
+        lw=2.4 if leads and not is_measured(evaluator) else 1.5,
+        zorder=4 if leads else 3,
+        clip_on=False,
+    )
+    words = f"{shorten(str(first['trial_id']), 24)}: {shorten(first['recipe'], 60)}"
+    return _End(float(last["cycle"]), float(last[CAPACITY]), words, strong, "bold" if leads else "normal")
+
+
+def _mark(evaluator: str) -> dict[str, Any]:
+    """Return the evaluator's looks; a simulated curve is a bare line."""
+    style = look(evaluator)
+    return style if is_measured(evaluator) else {**style, "marker": None}
+
+
+def _name_ends(axes: Axes, ends: list[_End]) -> None:
     low, high = axes.get_ylim()
     right = axes.get_xlim()[1]
-    places = spread([y for _, y, *_ in ends], 0.052 * (high - low))
-    for (x, y, words, colour, weight), place in zip(ends, places, strict=True):
-        axes.annotate(words, (x, y), xytext=(right * 1.03, place), textcoords="data", color=colour, fontsize=8, weight=weight, family=MONO,
-                      va="center", annotation_clip=False,
-                      arrowprops={"arrowstyle": "-", "color": "#BBBBBB", "lw": 0.7, "shrinkA": 0, "shrinkB": 4, "relpos": (0.0, 0.5)})  # fmt: skip
-    axes.tick_params(colors=INK)
+    leader = {"arrowstyle": "-", "color": "#BBBBBB", "lw": 0.7, "shrinkA": 0, "shrinkB": 4, "relpos": (0.0, 0.5)}
+    for end, place in zip(ends, spread([end.capacity for end in ends], 0.052 * (high - low)), strict=True):
+        axes.annotate(
+            end.words,
+            (end.cycle, end.capacity),
+            xytext=(right * 1.03, place),
+            color=end.colour,
+            weight=end.weight,
+            fontsize=8,
+            family=MONO,
+            va="center",
+            annotation_clip=False,
+            arrowprops=leader,
+        )

@@ -1,6 +1,6 @@
 """A plot and the data behind it, and the looks that all plots share.
 
-Simulated is blue and round, measured is vermilion and a diamond (Okabe and Ito's colours, told apart by every common
+Simulated is blue and round, measured is vermilion and has corners (Okabe and Ito's colours, told apart by every common
 kind of colour blindness, and by the shape in print). Maps are cividis. No pyplot: figures are plain objects, so that
 plots can be drawn from any thread and nothing stays open.
 """
@@ -153,8 +153,10 @@ def empty_plot(name: str, title: str, *, because: str) -> Plot:
 
 
 def look(evaluator: str) -> dict[str, Any]:
-    """Return marker and colour by what the evaluator is: measured a vermilion diamond, simulated a blue disc."""
-    return {"marker": "D", "color": MEASURED_COLOUR} if is_measured(evaluator) else {"marker": "o", "color": SIMULATED_COLOUR}
+    """Return marker and colour: simulated a blue disc; measured vermilion, a square of this lab, a diamond of others."""
+    if not is_measured(evaluator):
+        return {"marker": "o", "color": SIMULATED_COLOUR}
+    return {"marker": "s" if evaluator == "lab" else "D", "color": MEASURED_COLOUR}
 
 
 def objective_label(view: CampaignView, *, lines: bool = False) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -23,16 +21,22 @@ def objective_over_speed_time(view: CampaignView) -> Plot:
     """Draw the model's mean and its standard deviation over speed x time, with ridge, trials and published points."""
     grid = view.surface
     if grid.empty:
-        return empty_plot(NAME, TITLE, because="The model has no surface over speed and time yet, or the campaign does not vary both.")
+        return empty_plot(
+            NAME, TITLE, because="The model has no surface over speed and time yet, or the campaign does not vary both."
+        )
     figure = new_figure(10.5, 4.9)
     mean_axes, sd_axes = figure.subplots(1, 2, sharey=True, width_ratios=[1.35, 1])
     for axes, column, title in ((mean_axes, "mean", "expected"), (sd_axes, "sd", "uncertainty (1 sd)")):
         table = grid.pivot(index="time_h", columns="speed_rpm", values=column)
-        filled = axes.contourf(table.columns, table.index, table.to_numpy(), levels=14, cmap="cividis" if column == "mean" else "Greys")
+        filled = axes.contourf(
+            table.columns, table.index, table.to_numpy(), levels=14, cmap="cividis" if column == "mean" else "Greys"
+        )
         bar = figure.colorbar(filled, ax=axes, pad=0.02)
         bar.outline.set_visible(False)
         bar.set_label(shorten(view.objective.unit, 40))
-        axes.set_title(f"{shorten(view.objective.label, 46)}: {title}" if column == "mean" else title[0].upper() + title[1:])
+        axes.set_title(
+            f"{shorten(view.objective.label, 46)}: {title}" if column == "mean" else title[0].upper() + title[1:]
+        )
         axes.set_xlabel("speed (rpm)")
         axes.set_xlim(table.columns.min(), table.columns.max())
         axes.set_ylim(table.index.min(), table.index.max())
@@ -59,12 +63,35 @@ def _draw_window(view: CampaignView, axes: Axes) -> None:
         inside = table.to_numpy(dtype=float)
         for level, dashes in ((0.5, "--"), (0.9, "-")):
             if np.nanmin(inside) < level < np.nanmax(inside):
-                axes.contour(table.columns, table.index, inside, levels=[level], colors="white", linewidths=1.5, linestyles=dashes)
+                axes.contour(
+                    table.columns,
+                    table.index,
+                    inside,
+                    levels=[level],
+                    colors="white",
+                    linewidths=1.5,
+                    linestyles=dashes,
+                )
                 words = f"within {view.tolerance:.0%} of the best with P {level:g}"
-                axes.plot([], [], color="white", lw=1.5, ls=dashes, label=words, path_effects=[withStroke(linewidth=3, foreground="#777777")])
+                axes.plot(
+                    [],
+                    [],
+                    color="white",
+                    lw=1.5,
+                    ls=dashes,
+                    label=words,
+                    path_effects=[withStroke(linewidth=3, foreground="#777777")],
+                )
     if len(view.window) > 1:
         ridge = view.window.sort_values("speed_rpm")
-        axes.plot(ridge["speed_rpm"], ridge["time_h"], color="black", lw=2, path_effects=_WHITE_EDGE, label="ridge of equivalents")
+        axes.plot(
+            ridge["speed_rpm"],
+            ridge["time_h"],
+            color="black",
+            lw=2,
+            path_effects=_WHITE_EDGE,
+            label="ridge of equivalents",
+        )
 
 
 def _draw_tried(view: CampaignView, axes: Axes) -> None:
@@ -76,9 +103,18 @@ def _draw_tried(view: CampaignView, axes: Axes) -> None:
             same = _same_elsewhere(view, rows)
             kind = f"{words}, {'measured' if is_measured(str(evaluator)) else 'simulated'}"
             for chosen, filled in ((rows[~same], False), (rows[same], True)):
-                axes.scatter(chosen["speed_rpm"], chosen["time_h"], s=36, marker=style["marker"], linewidths=1.3, zorder=5 + filled,
-                             facecolor=style["color"] if filled else "white", edgecolor="white" if filled else style["color"],
-                             label=kind if filled or not same.any() else None, clip_on=False)  # fmt: skip
+                axes.scatter(
+                    chosen["speed_rpm"],
+                    chosen["time_h"],
+                    s=36,
+                    marker=style["marker"],
+                    facecolor=style["color"] if filled else "white",
+                    edgecolor="white" if filled else style["color"],
+                    linewidths=1.3,
+                    zorder=5 + filled,
+                    clip_on=False,
+                    label=kind if filled or not same.any() else None,
+                )
 
 
 def _same_elsewhere(view: CampaignView, rows: pd.DataFrame) -> pd.Series:
@@ -104,9 +140,10 @@ def _draw_recommended(view: CampaignView, axes: Axes) -> None:
 def _data(view: CampaignView) -> pd.DataFrame:
     parts: list[tuple[str, pd.DataFrame]] = [("surface", view.surface), ("ridge", view.window)]
     for kind, table in (("trial", view.trials), ("published", view.published)):
-        columns = [name for name in ("trial_id", "evaluator", "speed_rpm", "time_h", "sse", view.objective.name) if name in table]
+        columns = [
+            name
+            for name in ("trial_id", "evaluator", "speed_rpm", "time_h", "sse", view.objective.name)
+            if name in table
+        ]
         parts.append((kind, table[columns]))
-    filled: list[Any] = [table.assign(what=kind) for kind, table in parts if not table.empty]
-    data = pd.concat(filled, ignore_index=True)
-    return data[["what", *[name for name in data.columns if name != "what"]]]
-
+    return pd.concat({kind: table for kind, table in parts if not table.empty}, names=["what"]).reset_index("what")

@@ -141,7 +141,9 @@ def example_view(n: int = 24, **changes: Any) -> CampaignView:
     speeds, times = np.linspace(400, 2000, 33), np.linspace(0.5, 12, 24)
     speed, time = (axis.ravel() for axis in np.meshgrid(speeds, times))
     mean = truth(speed, time, 27.5, "LPSClI")
-    surface = pd.DataFrame({"speed_rpm": speed, "time_h": time, "mean": mean, "sd": 8 + 30 * (1 - speed / 2000) + 2 * time})
+    surface = pd.DataFrame(
+        {"speed_rpm": speed, "time_h": time, "mean": mean, "sd": 8 + 30 * (1 - speed / 2000) + 2 * time}
+    )
     surface["probability"] = np.clip(1 - (1 - mean / mean.max()) / 0.1, 0, 1)
     ridge_speed = np.arange(1500.0, 2001.0, 50.0)
     ridge = pd.DataFrame({"speed_rpm": ridge_speed, "time_h": np.round(4.4 * (2000 / ridge_speed) ** 3, 2)})
@@ -182,7 +184,7 @@ def example_view(n: int = 24, **changes: Any) -> CampaignView:
             sentences=(
                 "Mix at 1950 rpm for 4.75 h net, 27.5 wt% S in LPSClI: expected 391 mAh per g of composite at cycle 100 "
                 "(90 % interval 362 to 419).",
-                "Any speed from 1650 to 2000 rpm does as well if the time follows the ridge: 7.8 h at 1650 rpm, 4.4 h at 2000 rpm.",
+                "Any speed from 1650 to 2000 rpm does as well if the time follows: 7.8 h at 1650 rpm, 4.4 h at 2000 rpm.",
                 "Next, look at 1700 rpm and 7 h: the model is least sure there.",
             ),
             notes=(

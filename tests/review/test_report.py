@@ -47,7 +47,9 @@ def page(view: CampaignView) -> Page:
 
 
 def test_nothing_is_fetched_and_nothing_runs(page: Page) -> None:
-    addresses = [value for _, name, value in page.attributes if name in ("src", "href", "srcset", "action", "data", "poster")]
+    addresses = [
+        value for _, name, value in page.attributes if name in ("src", "href", "srcset", "action", "data", "poster")
+    ]
     assert len(addresses) == 4
     assert all(value.startswith("data:image/svg+xml;base64,") for value in addresses)
     assert not {"script", "iframe", "link", "object", "embed", "form"} & set(page.tags)
@@ -84,7 +86,12 @@ def test_published_cells_show_just_what_was_measured(page: Page) -> None:
 
 
 def test_it_says_how_it_was_made(page: Page) -> None:
-    for words in ("mixwright run examples/lpscl_sulfur.yaml", "sha256:9f2c1b7e", "/home/lab/mixwright-data/ledger.db", "torch 2.13.0"):
+    for words in (
+        "mixwright run examples/lpscl_sulfur.yaml",
+        "sha256:9f2c1b7e",
+        "/home/lab/mixwright-data/ledger.db",
+        "torch 2.13.0",
+    ):
         assert words in page.text
 
 
@@ -102,7 +109,9 @@ def test_hostile_names_are_escaped_everywhere() -> None:
         space=(*plain.space[:3], Axis(name="sse", choices=(HOSTILE, "LPSCl"))),
         surface_at=HOSTILE,
         electrolytes=plain.electrolytes.assign(sse=[HOSTILE, *plain.electrolytes["sse"][1:]]),
-        recommendation=Recommendation(recipe={"sse": HOSTILE}, mean=1, p05=0, p95=2, sentences=(HOSTILE,), notes=(HOSTILE,)),
+        recommendation=Recommendation(
+            recipe={"sse": HOSTILE}, mean=1, p05=0, p95=2, sentences=(HOSTILE,), notes=(HOSTILE,)
+        ),
         provenance=replace(plain.provenance, command=HOSTILE, versions={HOSTILE: HOSTILE}),
     )
     page = Page(render(view))
@@ -154,7 +163,9 @@ def test_the_same_view_gives_the_same_file(tmp_path: Path) -> None:
     assert one.read_bytes() == two.read_bytes()
 
 
-def test_a_failed_report_leaves_the_old_one(tmp_path: Path, view: CampaignView, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_report_leaves_the_old_one(
+    tmp_path: Path, view: CampaignView, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "report.html"
     path.write_text("old")
 

@@ -1,0 +1,467 @@
+"""The MLflow projection, against real SQLite stores: complete, written once, put right after any accident."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mlflow.entities import Run, ViewType
+from review_example import OBJECTIVE, example_view
+
+from campaign.errors import Refusal
+from mlflow import MlflowClient
+from review import CampaignView, views
+from review.projection import MLflowUnreachable, Projection
+from review.runs import DIGEST, KEY
+
+
+@pytest.fixture(scope="session")
+def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store with MLflow's schema: its migrations take seconds, a copy of the file does not."""
+    path = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path
+
+
+@pytest.fixture
+def uri(migrated_store: Path, tmp_path: Path) -> str:
+    shutil.copy(migrated_store, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.fixture
+def fresh_uri(migrated_store: Path, tmp_path: Path) -> str:
+    """A second empty store, to compare with."""
+    shutil.copy(migrated_store, tmp_path / "fresh.db")
+    return f"sqlite:///{tmp_path / 'fresh.db'}"
+
+
+def small(**changes: Any) -> CampaignView:
+    """Three trials, two published cells, five cycles."""
+    view = example_view(3)
+    view = replace(view, published=view.published.head(2), cycling=view.cycling[view.cycling["cycle"] <= 5])
+    return replace(view, name="small", **changes)
+
+
+def runs_of(uri: str, name: str = "small", *, kind: str = "trial", deleted: bool = False) -> dict[str, Run]:
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name(name)
+    found = client.search_runs(
+        [experiment.experiment_id], f"tags.kind = '{kind}'", ViewType.DELETED_ONLY if deleted else ViewType.ACTIVE_ONLY
+    )
+    by_trial = {run.data.tags.get("trial", "campaign"): run for run in found}
+    assert len(by_trial) == len(found), "one run a trial"
+    return by_trial
+
+
+def contents(uri: str, name: str = "small") -> dict[str, Any]:
+    """Everything MLflow holds of a campaign but the ids."""
+    client = MlflowClient(uri)
+    told = {}
+    for kind in ("trial", "campaign"):
+        for trial, run in runs_of(uri, name, kind=kind).items():
+            history = {
+                metric: sorted(
+                    (m.step, m.value, m.timestamp) for m in client.get_metric_history(run.info.run_id, metric)
+                )
+                for metric in run.data.metrics
+            }
+            tags = {key: value for key, value in run.data.tags.items() if key != "mlflow.parentRunId"}
+            told[trial] = (
+                run.info.run_name,
+                run.info.status,
+                run.info.start_time,
+                run.info.end_time,
+                run.data.params,
+                tags,
+                history,
+            )
+    return told
+
+
+def test_a_trial_reads_without_training(uri: str) -> None:
+    view = small()
+    Projection(uri).sync(view)
+    run = runs_of(uri)["T001"]
+    row = view.trials.iloc[0]
+    assert run.data.params["speed_rpm"] == f"{row['speed_rpm']:.6g}"
+    assert run.data.params["sse"] == row["sse"]
+    assert run.data.metrics[OBJECTIVE] == float(f"{row[OBJECTIVE]:.4g}")
+    assert {run.data.tags[name] for name in ("evaluator", "values", "state")} == {"physics", "simulated", "completed"}
+    assert run.info.run_name.endswith("(T001)")
+    assert "rpm" in run.info.run_name
+    assert runs_of(uri)["paper-2000rpm-5h"].data.tags["values"] == "measured"
+    parent = runs_of(uri, kind="campaign")["campaign"]
+    assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+
+
+def test_the_cycling_record_is_step_metrics_at_ledger_times(uri: str) -> None:
+    view = small()
+    Projection(uri).sync(view)
+    record = view.cycling[view.cycling["trial_id"].eq("T002")]
+    history = MlflowClient(uri).get_metric_history(
+        runs_of(uri)["T002"].info.run_id, "cycling/discharge_areal_capacity_mAh_cm2"
+    )
+    assert [point.step for point in history] == record["cycle"].to_list()
+    assert [point.value for point in history] == [float(f"{q:.4g}") for q in record["discharge_areal_capacity_mAh_cm2"]]
+    finished = view.trials.loc[view.trials["trial_id"].eq("T002"), "finished_at"].iloc[0]
+    assert {point.timestamp for point in history} == {int(finished.timestamp() * 1000)}
+
+
+def test_the_optimum_stands_on_the_campaigns_run(uri: str, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    report.write_text("<h1>report</h1>")
+    view = small()
+    done = Projection(uri).sync(view, report=report)
+    parent = runs_of(uri, kind="campaign")["campaign"]
+    assert parent.info.run_id == done.campaign_run_id
+    assert parent.data.metrics["recommended_mean"] == 391.2
+    assert parent.data.metrics["recommended_speed_rpm"] == 1950
+    assert parent.data.tags["recommended_sse"] == "LPSClI"
+    assert view.recommendation is not None
+    assert parent.data.tags["mlflow.note.content"].splitlines()[0] == view.recommendation.sentences[0]
+    best = MlflowClient(uri).get_metric_history(parent.info.run_id, "best_so_far")
+    assert [point.step for point in best] == [1, 2, 3]
+    assert [file.path for file in MlflowClient(uri).list_artifacts(parent.info.run_id)] == ["report.html"]
+
+
+def test_logging_twice_leaves_one_run(uri: str) -> None:
+    first = Projection(uri).sync(small())
+    before = contents(uri)
+    again = Projection(uri).sync(small())
+    assert (first.written, first.kept, first.deleted) == (5, 0, 0)
+    assert (again.written, again.kept, again.deleted) == (0, 5, 0)
+    assert again.campaign_run_id == first.campaign_run_id
+    assert contents(uri) == before
+    assert not runs_of(uri, deleted=True)
+
+
+@pytest.mark.parametrize("revision", [1, 2])
+def test_an_amended_trial_is_a_new_run_and_the_old_one_goes(uri: str, revision: int) -> None:
+    view = small()
+    Projection(uri).sync(view)
+    old = runs_of(uri)["T002"].info.run_id
+    trials = view.trials.copy()
+    trials.loc[1, [OBJECTIVE, "revision"]] = [999.4, revision]
+    done = Projection(uri).sync(replace(view, trials=trials))
+    new = runs_of(uri)["T002"]
+    assert (done.written, done.kept, done.deleted) == (1, 4, 2)  # the campaign's best so far changed with it
+    assert new.info.run_id != old
+    assert new.data.metrics[OBJECTIVE] == 999.4
+    history = MlflowClient(uri).get_metric_history(new.info.run_id, OBJECTIVE)
+    assert [point.value for point in history] == [999.4]
+    parent = runs_of(uri, kind="campaign")["campaign"]
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs_of(uri).values()} == {parent.info.run_id}
+
+
+def test_a_growing_campaign_keeps_its_run_and_its_trials(uri: str, fresh_uri: str) -> None:
+    view = small()
+    few = replace(view, trials=view.trials.head(2))
+    first = Projection(uri).sync(few)
+    later = replace(view.provenance, made_at=view.provenance.made_at.replace(hour=12))
+    second = Projection(uri).sync(replace(view, provenance=later))
+    assert second.campaign_run_id == first.campaign_run_id
+    assert (second.written, second.kept, second.deleted) == (1, 4, 0)
+    Projection(fresh_uri).sync(replace(view, provenance=later))
+    steps = [p.step for p in MlflowClient(uri).get_metric_history(first.campaign_run_id, "best_so_far")]
+    assert steps == [1, 2, 3]
+    assert (
+        runs_of(uri, kind="campaign")["campaign"].data.metrics
+        == runs_of(fresh_uri, kind="campaign")["campaign"].data.metrics
+    )
+
+
+def test_a_rebuild_gives_the_same_contents_as_the_store_it_replaces(uri: str) -> None:
+    projection = Projection(uri)
+    projection.sync(small())
+    before = contents(uri)
+    projection.rebuild(small())
+    projection.rebuild(small())
+    assert contents(uri) == before
+
+
+def test_a_store_thrown_away_is_written_again_in_full(uri: str, tmp_path: Path) -> None:
+    Projection(uri).sync(small())
+    before = contents(uri)
+    for file in tmp_path.glob("mlflow.db*"):
+        file.unlink()
+    Projection(uri).sync(small())
+    assert contents(uri) == before
+
+
+def test_an_experiment_deleted_by_hand_comes_back(uri: str) -> None:
+    done = Projection(uri).sync(small())
+    MlflowClient(uri).delete_experiment(done.experiment_id)
+    assert Projection(uri).sync(small()).written == 5
+    assert len(runs_of(uri)) == 5
+
+
+def test_what_a_crash_left_half_written_is_put_right(uri: str, fresh_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+    whole = MlflowClient.log_batch
+
+    def dies(self: MlflowClient, *args: Any, **kwargs: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        whole(self, *args, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", dies)
+    with pytest.raises(KeyboardInterrupt):
+        Projection(uri).sync(small())
+    monkeypatch.undo()
+    half = [run for run in runs_of(uri).values() if DIGEST not in run.data.tags]
+    assert len(half) == 1, "the crash came between create and log"
+    done = Projection(uri).sync(small())
+    assert (done.written, done.kept, done.deleted) == (4, 1, 1)
+    Projection(fresh_uri).sync(small())
+    assert contents(uri) == contents(fresh_uri)
+
+
+def test_duplicates_of_two_writers_are_put_right(uri: str) -> None:
+    done = Projection(uri).sync(small())
+    client = MlflowClient(uri)
+    run = runs_of(uri)["T001"]
+    twin = client.create_run(done.experiment_id, tags={KEY: run.data.tags[KEY], "kind": "trial", "trial": "T001"})
+    again = Projection(uri).sync(small())
+    assert (again.written, again.deleted) == (0, 1)
+    assert client.get_run(twin.info.run_id).info.lifecycle_stage == "deleted"
+
+
+def test_runs_of_people_are_left_alone(uri: str) -> None:
+    done = Projection(uri).sync(small())
+    client = MlflowClient(uri)
+    own = client.create_run(done.experiment_id, run_name="my own notes")
+    Projection(uri).sync(small())
+    assert client.get_run(own.info.run_id).info.lifecycle_stage == "active"
+
+
+def test_a_withdrawn_trial_leaves_mlflow(uri: str) -> None:
+    view = small()
+    Projection(uri).sync(view)
+    Projection(uri).sync(replace(view, trials=view.trials.head(2)))
+    assert "T003" not in runs_of(uri)
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        ("proposed", "SCHEDULED"),
+        ("testing", "RUNNING"),
+        ("completed", "FINISHED"),
+        ("failed", "FAILED"),
+        ("abandoned", "KILLED"),
+    ],
+)
+def test_states_are_seen_as_statuses(uri: str, state: str, status: str) -> None:
+    view = small()
+    Projection(uri).sync(replace(view, trials=view.trials.assign(state=state)))
+    run = runs_of(uri)["T001"]
+    assert run.info.status == status
+    assert run.data.tags["state"] == state
+    assert (run.info.end_time is None) == (state in ("proposed", "testing"))
+
+
+def test_hostile_and_odd_values_are_taken(uri: str) -> None:
+    name = '\'; DROP TABLE runs; -- "x" <b> 好\n'
+    view = small()
+    trials = view.trials.rename(columns={"mixing_energy_kJ_g": "energy (kJ·g⁻¹) 100 %"}).assign(reason="x" * 20_000)
+    trials.loc[0, "energy (kJ·g⁻¹) 100 %"] = np.inf
+    trials.loc[1, "energy (kJ·g⁻¹) 100 %"] = np.nan
+    trials["trial_id"] = [f"{name}{i}" for i in range(3)]
+    odd = replace(view, name=name, trials=trials, objective=replace(view.objective, unit="%(s) ·"))
+    projection = Projection(uri)
+    projection.sync(odd)
+    assert projection.sync(odd).kept == 5
+    runs = runs_of(uri, name)
+    values = [run.data.metrics.get("energy _kJ_g_1_ 100 _") for run in runs.values()]
+    assert sum(value is not None for value in values) == 1
+    assert all(np.isfinite(value) for run in runs.values() for value in run.data.metrics.values())
+
+
+def test_long_records_are_written_whole(uri: str) -> None:
+    view = small()
+    row = view.cycling[view.cycling["trial_id"].eq("T001")].iloc[[0]]
+    long = row.loc[row.index.repeat(900)].assign(cycle=np.arange(1, 901))
+    Projection(uri).sync(replace(view, cycling=long))
+    run = runs_of(uri)["T001"]
+    assert len(MlflowClient(uri).get_metric_history(run.info.run_id, "cycling/coulombic_efficiency")) == 900
+
+
+# --- saved views
+
+
+def test_saved_views_are_what_the_page_reads(uri: str) -> None:
+    view = small()
+    done = Projection(uri).sync(view)
+    experiment = MlflowClient(uri).get_experiment(done.experiment_id)
+    for key, name in views.NAMES.items():
+        tag = json.loads(experiment.tags[f"mlflow.sharedViewState.{key}"])
+        assert tag["name"] == name
+        assert tag["state"].startswith("deflate;")
+        assert views.unpack(experiment.tags[f"mlflow.sharedViewState.{key}"]) == views.states(view)[key]
+
+
+def test_the_checked_in_views_are_those_that_the_code_writes() -> None:
+    stored = json.loads((Path(__file__).parents[2] / "mlflow" / "views.json").read_text())
+    assert stored == views.states(example_view())
+
+
+def test_views_name_columns_that_exist(uri: str) -> None:
+    view = small()
+    done = Projection(uri).sync(view)
+    run = runs_of(uri)["T001"]
+    known = (
+        {f"metrics.`{n}`" for n in run.data.metrics}
+        | {f"params.`{n}`" for n in run.data.params}
+        | {f"tags.`{n}`" for n in run.data.tags}
+    )
+    for state in views.states(view).values():
+        assert set(state["selectedColumns"]) <= known
+        found = MlflowClient(uri).search_runs(
+            [done.experiment_id], state["searchFilter"], order_by=[f"{state['orderByKey']} DESC"]
+        )
+        assert len(found) == 5
+        for chart in state.get("compareRunCharts", []):
+            named = [*chart.get("selectedMetrics", []), *chart.get("selectedMetricKeys", [])]
+            assert set(named) <= set(run.data.metrics)
+            assert set(chart.get("selectedParams", [])) <= set(run.data.params)
+
+
+def test_links_open_the_views_of_the_experiment() -> None:
+    links = Projection("http://127.0.0.1:5000").links("7", base_url="http://127.0.0.1:5000/")
+    assert links["Trials, best first"].startswith(
+        "http://127.0.0.1:5000/#/experiments/7/runs?workflowType=machine_learning&"
+    )
+    assert all("viewStateShareKey=mixwright-" in link for link in links.values())
+
+
+# --- never blocks
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[bytes | None], str]]:
+    """Loopback servers that give every caller the same bytes; with None they accept and never answer."""
+    open_sockets: list[socket.socket] = []
+
+    def serve(answer: bytes | None) -> str:
+        server = socket.create_server(("127.0.0.1", 0))
+        open_sockets.append(server)
+
+        def loop() -> None:
+            while True:
+                try:
+                    caller, _ = server.accept()
+                except OSError:
+                    return
+                open_sockets.append(caller)
+                if answer is not None:
+                    caller.recv(65536)
+                    caller.sendall(answer)
+                    caller.close()
+
+        threading.Thread(target=loop, daemon=True).start()
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+    yield serve
+    for one in open_sockets:
+        one.close()
+
+
+def test_a_dead_server_costs_no_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    started = time.monotonic()
+    with pytest.raises(MLflowUnreachable, match="the ledger is complete, sync again later"):
+        Projection(f"http://127.0.0.1:{port}").sync(small())
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 429 Slow\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{",
+        b"\x00\x01",
+    ],
+    ids=["hangs", "500", "429", "not json", "cut off", "not http"],
+)
+def test_a_broken_server_is_refused_within_seconds(
+    answer: bytes | None, answering: Callable[[bytes | None], str]
+) -> None:
+    started = time.monotonic()
+    with pytest.raises(MLflowUnreachable):
+        Projection(answering(answer)).sync(small())
+    assert time.monotonic() - started < 6
+
+
+def test_a_file_that_is_no_database_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("these are my lab notes, please keep them " * 50)
+    started = time.monotonic()
+    with pytest.raises(MLflowUnreachable, match="not a database"):
+        Projection(f"sqlite:///{tmp_path / 'mlflow.db'}").sync(small())
+    assert time.monotonic() - started < 6
+    assert (tmp_path / "mlflow.db").read_text().startswith("these are my lab notes")
+
+
+def test_a_store_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(MLflowUnreachable):
+        Projection(f"sqlite:///{tmp_path / 'taken' / 'mlflow.db'}").sync(small())
+
+
+def test_another_kind_of_store_is_refused() -> None:
+    with pytest.raises(Refusal, match="sqlite:///PATH or the http address"):
+        Projection("file:///tmp/mlruns")
+
+
+# --- the room
+
+
+def test_importing_review_brings_in_neither_mlflow_nor_matplotlib() -> None:
+    code = (
+        "import sys, review, review.quiet, review.views, review.runs\n"
+        "print([name for name in ('mlflow', 'matplotlib', 'jinja2') if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_the_library_is_imported_not_our_folder() -> None:
+    code = "import mlflow; print(mlflow.__version__)"
+    root = Path(__file__).parents[2]
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert out.stdout.startswith("3.17")
+    assert not list((root / "mlflow").rglob("*.py"))
+
+
+def test_a_sync_is_silent(uri: str) -> None:
+    code = (
+        "import sys; sys.path[:0] = ['tests/review']\n"
+        "from review_example import example_view\n"
+        "from review.projection import Projection\n"
+        f"Projection({uri!r}).sync(example_view(1))\n"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+    )
+    assert out.stdout == ""
+    assert out.stderr == ""
