@@ -222,7 +222,7 @@ class Reader:
 
     def files(self, campaign: str | None = None) -> pd.DataFrame:
         """Files that were taken in: campaign, sha256, name, size, subject (None = unassigned), details (JSON), seq, at."""
-        records = [row for row in self._folded("file") if campaign in (None, row["campaign"])]
+        records = self._subjects("file", campaign)
         columns = ["campaign", "sha256", "name", "size", "subject", "details", "seq", "at"]
         return pd.DataFrame.from_records(records, columns=columns)
 
@@ -249,31 +249,29 @@ class Reader:
 
     # ---- how it is done --------------------------------------------------------------------------------------------
     def _subjects(self, kind: str, campaign: str | None) -> list[dict[str, Any]]:
-        rows = self._folded(kind)
-        if campaign is None:
-            return rows
-        if kind == "trial":
-            return [row for row in rows if row["campaign"] == campaign]
-        trials = {row["id"] for row in self._folded("trial") if row["campaign"] == campaign}
-        return [row for row in rows if row["trial"] in trials]
-
-    def _folded(self, kind: str) -> list[dict[str, Any]]:
-        """Rows of a table with mutable columns, as they were at the reader's seq."""
+        """Rows of trials, mixes, cells or files, as they were at the reader's seq."""
         table = schema.file if kind == "file" else schema.SUBJECT_TABLES[kind]
-        event, change = schema.event, schema.change
+        event, trial = schema.event, schema.trial
         query = sa.select(table, event.c.at).join(event, event.c.seq == table.c.seq)
+        if campaign is not None:
+            owner = table if "campaign" in table.c else trial
+            query = query if owner is table else query.join(trial, trial.c.id == table.c.trial)
+            query = query.where(owner.c.campaign == campaign)
         order = [table.c.number] if kind == "trial" else [table.c.seq, *table.primary_key]
         rows = [dict(row) for row in self._rows(self._until(query, table).order_by(*order))]
-        if self._seq is None or not rows:
-            return rows
+        return rows if self._seq is None or not rows else self._folded(kind, rows)
+
+    def _folded(self, kind: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows with their mutable columns as the changes up to the reader's seq left them."""
+        event, change = schema.event, schema.change
         changes = sa.select(change.c.subject, change.c.new, event.c.campaign).join(event, event.c.seq == change.c.seq)
         changes = self._until(changes.where(change.c.kind == kind), change).order_by(change.c.seq, change.c.position)
-        state: dict[tuple[str | None, str], dict[str, Any]] = {}
+        last: dict[tuple[str | None, str], dict[str, Any]] = {}
         for note in self._rows(changes):
             key = (note["campaign"] if kind == "file" else None, note["subject"])
-            state.setdefault(key, {}).update(json.loads(note["new"]))
+            last.setdefault(key, {}).update(json.loads(note["new"]))
         for row in rows:
-            row.update(state[(row["campaign"], row["sha256"]) if kind == "file" else (None, row["id"])])
+            row.update(last[(row["campaign"], row["sha256"]) if kind == "file" else (None, row["id"])])
         return rows
 
     def _until(self, query: sa.Select[Any], table: sa.FromClause) -> sa.Select[Any]:

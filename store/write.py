@@ -77,7 +77,8 @@ class Write:
     seq: int
     verb: str
     campaign: str | None = None
-    _positions: int = field(default=0)
+    _positions: int = 0
+    _touched: set[str] = field(default_factory=set)
 
     def insert(self, table: sa.Table, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
         """Insert one row or many."""
@@ -177,16 +178,17 @@ class Write:
 
     def touch(self, trial: str) -> None:
         """Say that the projection of a trial ("" = of the campaign itself) has to be written again."""
-        campaign = self.campaign
-        if campaign is None:
-            row = self.one(schema.trial, id=trial)
-            campaign = str(row["campaign"]) if row else None
-        if campaign is None:
-            return
+        self._touched.add(trial)
+
+    def fill_outbox(self) -> None:
+        """Make the projection of everything that was touched pending; the last thing that a write does."""
         box = schema.outbox
-        here = (box.c.campaign == campaign) & (box.c.trial == trial)
-        if self.connection.execute(box.update().where(here).values(seq=self.seq)).rowcount == 0:
-            self.insert(box, {"campaign": campaign, "trial": trial, "seq": self.seq, "done_seq": 0})
+        for trial in sorted(self._touched):
+            row = self.one(schema.trial, id=trial) if self.campaign is None else None
+            campaign = self.campaign if row is None else row["campaign"]
+            here = (box.c.campaign == campaign) & (box.c.trial == trial)
+            if self.connection.execute(box.update().where(here).values(seq=self.seq)).rowcount == 0:
+                self.insert(box, {"campaign": campaign, "trial": trial, "seq": self.seq, "done_seq": 0})
 
     def known_subject(self, text: str) -> SubjectId:
         """Read an id and check that the ledger has it."""
@@ -250,6 +252,8 @@ def write(
             check(connection)
         row = {"seq": seq, "key": key, "verb": verb, "content_sha256": digest, "answer": "null"}
         connection.execute(event.insert(), {**row, "campaign": campaign, "at": at, "by": by.strip(), "why": why})
-        answer = canonical(work(Write(connection, seq, verb, campaign)))
+        this = Write(connection, seq, verb, campaign)
+        answer = canonical(work(this))
+        this.fill_outbox()
         connection.execute(event.update().where(event.c.seq == seq).values(answer=answer))
     return json.loads(answer)

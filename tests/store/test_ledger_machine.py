@@ -98,27 +98,29 @@ class LedgerMachine(RuleBasedStateMachine):
         self.folder = fast_folder()
         self.ledger = new_ledger(self.folder)
         self.ledger.put_campaign("c", {}, **WHO)
+        self.ledger.issue([], key="taken", **WHO)
         self.model = Notebook()
-        self.key = 0
+        self.key, self.seq = 0, 2
         self.done: list[tuple[Any, Any]] = []
-        self.pages: dict[int, Notebook] = {1: copy.deepcopy(self.model)}
+        self.pages: dict[int, Notebook] = {2: copy.deepcopy(self.model)}
 
     # -- one write: must do what the model says, or be refused and leave no trace --------------------------------------
     def write(self, act: Any, *, allowed: bool) -> Any:
         self.key += 1
-        key, before = f"k{self.key}", self.ledger.seq
-        if not allowed:
+        key = f"k{self.key}"
+        if allowed:
+            answer = act(key)
+            self.seq += 1
+            self.done.append((lambda: act(key), answer))
+        else:
+            answer = None
             with pytest.raises(Refusal):
                 act(key)
-            assert self.ledger.seq == before
-            return None
-        answer = act(key)
-        assert self.ledger.seq == before + 1
-        self.done.append((lambda: act(key), answer))
+        assert self.ledger.seq == self.seq
         return answer
 
     def turn_page(self) -> None:
-        self.pages[self.ledger.seq] = copy.deepcopy(self.model)
+        self.pages[self.seq] = copy.deepcopy(self.model)
 
     def subject(self, pick: int) -> str:
         return sorted(self.model.states)[pick % len(self.model.states)]
@@ -267,10 +269,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(content=st.sampled_from("abc"), name=st.sampled_from(["x.csv", "y.csv"]))
     def a_file_comes_in(self, content: str, name: str) -> None:
-        before = self.ledger.seq
         new = self.ledger.register_file("c", content * 64, name=name, size=3, **WHO)
         assert new == (content not in self.model.files)
-        assert self.ledger.seq == before + new
+        self.seq += new
         if new:
             self.model.files[content] = None
             self.turn_page()
@@ -289,21 +290,20 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(pick=PICK)
     def an_earlier_write_is_repeated(self, pick: int) -> None:
         again, answer = self.done[pick % len(self.done)]
-        before = self.ledger.seq
         assert again() == answer
-        assert self.ledger.seq == before
+        assert self.ledger.seq == self.seq
 
-    @precondition(lambda self: self.key)
+    @precondition(lambda self: self.done)
     @rule()
     def a_key_is_reused_for_something_else(self) -> None:
-        key = f"k{self.key}"
-        if key in set(self.ledger.events()["key"]):
-            with pytest.raises(Refusal, match="a new write needs a new key"):
-                self.ledger.record(results=scalar("T1", 77.0), key=key, **WHO)
+        with pytest.raises(Refusal, match="a new write needs a new key"):
+            self.ledger.record(results=scalar("T1", 77.0), key="taken", **WHO)
 
     @precondition(lambda self: len(self.pages) > 1)
     @rule(pick=PICK)
     def an_earlier_page_is_read(self, pick: int) -> None:
+        if pick % 4:  # reading a page costs as much as ten writes
+            return
         seq = sorted(self.pages)[pick % len(self.pages)]
         self.compare(self.ledger.as_of(seq), self.pages[seq])
 
