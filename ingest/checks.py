@@ -17,6 +17,7 @@ WARN_SHARE, FLAG_SHARE = 0.005, 0.05
 """Difference of the two capacities: above, a warning; above, a flag. Fine sampling agrees to 0.04 %, coarse to 2.1 %."""
 _FACTORS = (60.0, 1000.0, 3600.0, 86400.0)
 _COARSE_CURRENT = 0.02
+_PIECES = 20
 MAX_CE = 3.0
 MAX_THEORY = 10.0
 HIGH_SHARE, LOW_SHARE = 1.5, 0.005
@@ -57,7 +58,11 @@ def sign(series: Series, place: str) -> Finding:
     if total <= 1e-6:
         return Finding("sign", "warning", "the voltage does not move, so the sign of the current could not be checked")
     share = float(np.abs(moved[carrying & (np.sign(moved) == direction[starts])]).sum()) / total
-    if share < SIGN_REFUSED:
+    up, down = series.voltage_V[direction > 0], series.voltage_V[direction < 0]
+    polarised = (
+        len(up) > 0 and len(down) > 0 and float(up.mean() - down.mean()) > 2 * float(np.abs(moved[carrying]).max())
+    )
+    if share < SIGN_REFUSED and not polarised:
         raise Refusal(
             f"{place}: the voltage falls where the current is positive and rises where it is negative (only {share:.0%} agree); "
             "charge must be positive: reverse the sign of the current column, or export with charge positive"
@@ -117,22 +122,80 @@ def two_capacities(cycles: pd.DataFrame) -> list[Finding]:
     ]
 
 
-def coarse_current(series: Series) -> list[Finding]:
-    """Flag a current written with one digit: its integral may be off by half that digit."""
+def step_clock(series: Series, place: str) -> list[Finding]:
+    """Check the step time against the test time inside steps.
+
+    Raises:
+        Refusal: nearly all intervals say the same other ratio: one of the two clocks has another unit or was made up.
+    """
+    if series.step_time_s is None or series.rows < 5:
+        return []
+    tested, stepped = np.diff(series.time_s), np.diff(series.step_time_s)
+    inside = (stepped > 0) & (tested > 0)
+    if int(inside.sum()) < 5:
+        return []
+    ratio = tested[inside] / stepped[inside]
+    middle = float(np.median(ratio))
+    if abs(middle - 1) > 0.2 and float(np.mean(np.abs(ratio / middle - 1) < 0.02)) > 0.8:
+        raise Refusal(
+            f"{place}: inside a step the test time moves {middle:.3g} times the step time, so one of the two is in another unit than its header says"
+        )
+    return [
+        Finding("step_clock", "ok", f"inside a step the test time moves {middle:.4g} times the step time", value=middle)
+    ]
+
+
+def coarse_current(series: Series, two: list[Finding]) -> list[Finding]:
+    """Say where a current written with one digit explains that the two capacities differ, or leaves one unchecked."""
     if series.current_derived:
         return [Finding("current", "note", "the file has no current; it was taken as dq/dt")]
     levels = np.unique(np.abs(series.current_mA[signs(series.current_mA) != 0]))
-    if len(levels) < 1:
+    if len(levels) < 2:
+        step, coarse = (
+            (float(levels[0]) if len(levels) else 0.0),
+            len(levels) == 1 and len(f"{levels[0]:.12g}".strip("0.")) == 1,
+        )
+    else:
+        step = float(np.min(np.diff(levels)))
+        coarse = step > 2 * _COARSE_CURRENT * float(levels[-1]) and bool(
+            np.allclose(levels / step, np.round(levels / step), atol=0.01)
+        )
+    if not coarse or not any(finding.level in ("warning", "flag") for finding in two):
         return []
-    step = float(np.min(np.diff(levels))) if len(levels) > 1 else 0.0
-    largest = float(levels[-1])
-    share = 0.5 * step / largest if len(levels) > 1 else 0.0
-    grid = len(levels) > 1 and bool(np.allclose(levels / step, np.round(levels / step), atol=0.01))
-    lone_digit = len(levels) == 1 and len(f"{largest:.12g}".strip("0.")) == 1 and series.rows > 20
-    if (grid and share > _COARSE_CURRENT) or lone_digit:
-        sentence = f"the current is written with one digit (steps of {step or largest:.3g} mA), so its integral may be off by several per cent"
-        return [Finding("current", "note" if lone_digit else "warning", sentence, value=share)]
-    return []
+    return [
+        Finding(
+            "current",
+            "warning",
+            f"the current is written in steps of {step:.3g} mA, so its integral may be off by several per cent",
+            value=step,
+        )
+    ]
+
+
+def refuse_sweep(series: Series, halves: list[HalfCycle], place: str) -> None:
+    """Refuse a voltammogram: the voltage is swept at one rate and the current follows, which is no cycling.
+
+    Each half-cycle is cut into pieces of equal time; cycling holds the current (or the voltage) in most of them.
+
+    Raises:
+        Refusal: in most pieces neither is held, and |dV/dt| is the same in all of them.
+    """
+    held, rates = [], []
+    for half in sorted(halves, key=lambda half: half.first - half.last)[:20]:
+        for piece in np.array_split(np.arange(half.first, half.last + 1), _PIECES):
+            if len(piece) < 5:
+                continue
+            current, voltage = np.abs(series.current_mA[piece]), series.voltage_V[piece]
+            spread = float(np.ptp(current)) / max(float(current.max()), 1e-300)
+            held.append(spread < 0.1 or float(np.ptp(voltage)) < 0.005)
+            duration = float(series.time_s[piece[-1]] - series.time_s[piece[0]])
+            rates.append(abs(float(voltage[-1] - voltage[0])) / max(duration, 1e-9))
+    if len(held) >= _PIECES and float(np.mean(held)) < 0.5:
+        low, high = np.quantile(rates, [0.25, 0.75])
+        if high <= 1.3 * low:
+            raise Refusal(
+                f"{place}: the voltage is swept at a steady {float(np.median(rates)) * 1000:.3g} mV/s and the current follows: a voltammogram, not galvanostatic cycling"
+            )
 
 
 def gaps(series: Series, halves: list[HalfCycle]) -> list[Finding]:

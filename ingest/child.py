@@ -54,7 +54,7 @@ def _work(request: dict[str, Any]) -> None:
     os.chdir(folder)
     if request["task"] == "program":
         os.execv(request["arguments"]["argv"][0], request["arguments"]["argv"])  # noqa: S606 - a fixed list, no shell
-    tasks.warm_up(request["task"], request["arguments"])
+    tasks.warm_up(request["task"], folder)
     guard.install(folder)
     try:
         result = {"result": tasks.TASKS[request["task"]](folder, limits, request["arguments"])}

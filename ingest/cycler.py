@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ingest import sandbox
+from ingest import programs, sandbox
 from ingest.checks import CellFacts
 from ingest.cycles import COLUMNS
 from ingest.findings import CyclingFile, Finding, Inspection, Start
@@ -70,6 +70,7 @@ def _read(
             "finished": finished,
             "need_mAh": need_mAh,
         }
+        arguments["converted"] = convert(folder, sandbox.INPUT, snapshot.name, limits=limits)
         found = sandbox.run("cycler", folder, snapshot.name, arguments, limits=limits)
     return CyclingFile(
         name=snapshot.name,
@@ -83,6 +84,16 @@ def _read(
         metadata=found["metadata"],
         cell_id=found["cell_id"],
     )
+
+
+def convert(folder: Path, stem: str, name: str, *, limits: Limits) -> str | None:
+    """Let a program turn the binary file `stem` into the text `stem.converted` where one is needed; returns its format."""
+    program = programs.needed(folder / stem, name)
+    if program is None:
+        return None
+    sandbox.run("program", folder, name, {"argv": list(program.argv)}, limits=limits)
+    (folder / sandbox.STDOUT).rename(folder / f"{stem}{sandbox.CONVERTED}")
+    return program.format
 
 
 def cycle_table(columns: dict[str, list[Any]]) -> pd.DataFrame:

@@ -88,7 +88,7 @@ def _last_state(series: Series, halves: list[HalfCycle]) -> State:
         ends = np.array([series.voltage_V[half.last] for half in halves[:-1]])
         window = max(float(ends.max() - ends.min()), 1e-3)
         at_limit = abs(series.voltage_V[last.last] - series.voltage_V[earlier[-1].last]) <= _END_SHARE * window
-        by_charge = abs(last.charge_mAh / earlier[-1].charge_mAh - 1) < 0.002
+        by_charge = abs(last.charge_mAh / earlier[-1].charge_mAh - 1) < 0.01
         if rest_follows:
             whole = at_limit or by_charge or (last.rests == 0 and last.charge_mAh > 0.5 * earlier[-1].charge_mAh)
             return "complete" if whole else "running"
@@ -110,6 +110,8 @@ def _partial_reason(series: Series, halves: list[HalfCycle]) -> str | None:
     if len(halves) > 2 and following and first.charge_mAh < PARTIAL_SHARE * following[0].charge_mAh:
         share = first.charge_mAh / following[0].charge_mAh
         return f"the first {kind} gave {share:.0%} of the next one, so it did not start from a limit and is partial"
+    if len(halves) > 1 and halves[1].charge_mAh > 3 * first.charge_mAh:
+        return f"the first {kind} gave less than a third of what followed it, so it did not start from a limit and is partial"
     return None
 
 

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from campaign.errors import Refusal
 from campaign.names import nearest
-from ingest import capacity_table, series_reader, text
+from ingest import binary, capacity_table, containers, series_reader, text, workbook
 from ingest.headers import parse
 from ingest.limits import Limits
 from ingest.series import Series
 from ingest.tables import Table
 
-INPUT = "input"
 _HEADER_LINES = 200
+_SHEET_HEAD_ROWS = 40
+
+_NOT_READ = (
+    (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        "is an old or password-protected Office file; save it as .xlsx or CSV without a password",
+    ),
+    (b"%PDF", "is a PDF; export the data as CSV"),
+    (b"\x89HDF", "is an HDF5 file, which is not read here; export the data as CSV"),
+    (b"\x7fELF", "is a program, not data"),
+    (b"MZ", "is a program, not data"),
+    (b"\x1f\x8b", "is packed with gzip; unpack it and give the file itself"),
+    (b"BZh", "is packed with bzip2; unpack it and give the file itself"),
+    (b"\x89PNG", "is a picture; export the data as CSV"),
+    (b"SQLite format 3\0", "is an SQLite database, not a cycler file"),
+)
 
 
 @dataclass(frozen=True)
@@ -28,32 +43,118 @@ class Found:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-def read(folder: Path, place: str, *, limits: Limits, arguments: Mapping[str, Any]) -> Found:
-    """Read the file `input` of a folder.
+def read(path: Path, place: str, *, converted: str | None, limits: Limits) -> Found:
+    """Read a file.
+
+    Args:
+        path: the file, or the text that a program made of it.
+        place: its name, for sentences.
+        converted: the format that a program (`ingest.programs`) turned into this text, if any.
+        limits: of the parsing process.
 
     Raises:
         Refusal: no format that we know, or its reader refuses.
     """
-    path = folder / INPUT
+    if converted == "arbin-res":
+        return _arbin_res(text.table(text.document(place, path.read_bytes()), delimiter=",", limits=limits))
+    if converted is not None:
+        content = text.table(text.document(place, path.read_bytes()), delimiter="\t", limits=limits)
+        return Found(converted, series_reader.read(content)[1])
     with path.open("rb") as stream:
-        head = stream.read(4096)
-    for signature, kind in _BINARY:
+        head = stream.read(64)
+    for signature, kind in _NOT_READ:
         if head.startswith(signature):
             raise Refusal(f"{place}: {kind}")
+    if head.startswith(b"PK"):
+        return _zip(path, place, limits=limits)
+    if head.startswith(b"NEWARE"):
+        return Found("neware-nda", *binary.neware(path, place, suffix=".nda"))
+    if head.startswith(b"PAR1"):
+        return from_table(binary.parquet(path, place, limits=limits))
+    if head.startswith(b"\x00\x01\x00\x00Standard "):
+        return _arbin_res(binary.access_database(path, place))
     return _text(path, place, limits=limits)
 
 
-_BINARY = (
-    (
-        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
-        "is an old or password-protected Office file; save it as .xlsx or CSV without a password",
-    ),
-    (b"%PDF", "is a PDF; export the data as CSV"),
-    (b"\x89HDF", "is an HDF5 file, which is not read here; export the data as CSV"),
-    (b"\x7fELF", "is a program, not data"),
-    (b"MZ", "is a program, not data"),
-    (b"\x1f\x8b", "is packed with gzip; unpack it and give the file itself"),
+_NEWARE_LIBRARIES = (
+    "polars",
+    "fastnda",
+    "fastnda.nda",
+    "fastnda.nda_meta",
+    "fastnda.ndax",
+    "fastnda.utils",
+    "fastnda.dicts",
+    "xmltodict",
 )
+
+
+def libraries(path: Path) -> tuple[str, ...]:
+    """Return the libraries that this file's reader loads, by its first bytes."""
+    with path.open("rb") as stream:
+        head = stream.read(64)
+    if head.startswith(b"NEWARE") or head.startswith(b"PK"):
+        return _NEWARE_LIBRARIES if not _is_workbook(path) else ()
+    if head.startswith(b"PAR1"):
+        return ("pyarrow.parquet",)
+    return ("access_parser",) if head.startswith(b"\x00\x01\x00\x00Standard ") else ()
+
+
+def _is_workbook(path: Path) -> bool:
+    return zipfile.is_zipfile(path) and "xl/workbook.xml" in zipfile.ZipFile(path).namelist()
+
+
+def _zip(path: Path, place: str, *, limits: Limits) -> Found:
+    names = containers.check_zip(path, place, limits=limits)
+    if "xl/workbook.xml" in names:
+        return _workbook(path, place, limits=limits)
+    if any(name.endswith((".ndc", "VersionInfo.xml")) for name in names):
+        return Found("neware-ndax", *binary.neware(path, place, suffix=".ndax"))
+    raise Refusal(
+        f"{place}: is a zip archive of {len(names)} files and neither a workbook nor a Neware .ndax; unpack it and give the file itself"
+    )
+
+
+def _workbook(path: Path, place: str, *, limits: Limits) -> Found:
+    """Read the one sheet of a workbook that holds a series (a vendor's summary sheets are left aside)."""
+    book = workbook.open_book(path, place, limits=limits)
+    if workbook.marker(path):
+        raise Refusal(
+            f"{place}: is a lab sheet, not a cycler file; hand it in with the campaign (mixwright ingest CAMPAIGN {place})"
+        )
+    found: list[tuple[str, int, bool]] = []
+    for sheet in book.reader.sheet_names:
+        for number, row in enumerate(book.rows(sheet, count=_SHEET_HEAD_ROWS)):
+            headers = [parse(str(cell)) for cell in row if cell != ""]
+            if series_reader.is_series(headers) or capacity_table.is_capacity_table(headers):
+                found.append((sheet, number, series_reader.is_series(headers)))
+                break
+    series = [(sheet, number) for sheet, number, is_series in found if is_series]
+    chosen = series or [(sheet, number) for sheet, number, _ in found]
+    if not chosen:
+        raise Refusal(
+            f"{place}: no sheet names the columns of a time series (test time, current, voltage) or of capacities by cycle; its sheets are "
+            + ", ".join(book.reader.sheet_names[:8])
+        )
+    if len(chosen) > 1:
+        names = ", ".join(repr(sheet) for sheet, _ in chosen[:6])
+        raise Refusal(f"{place}: {len(chosen)} sheets hold a record ({names}); save each channel as a file of its own")
+    metadata = workbook.pairs(book)
+    return from_table(workbook.sheet_table(book, chosen[0][0], header_row=chosen[0][1]), metadata=metadata)
+
+
+def _arbin_res(table: Table) -> Found:
+    """Read an Arbin database's channel table: one test, its data points in order and none missing."""
+    at = {name: table.header.index(name) for name in ("Test_ID", "Data_Point") if name in table.header}
+    if len(at) < 2:
+        raise Refusal(f"{table.place}: its channel table has no Test_ID and Data_Point; is it an Arbin database?")
+    tests = sorted(set(table.floats(at["Test_ID"]).tolist()))
+    if len(tests) > 1:
+        raise Refusal(
+            f"{table.place}: holds {len(tests)} tests (Test_ID {', '.join(f'{test:g}' for test in tests[:5])}); export one test for each cell"
+        )
+    points = table.floats(at["Data_Point"])
+    ordered = series_reader.in_order(table, points)
+    return Found("arbin-res", series_reader.read(ordered)[1])
 
 
 def _text(path: Path, place: str, *, limits: Limits) -> Found:
@@ -93,6 +194,8 @@ def _no_header(document: text.Document) -> str:
     lines = [line for line in document.head(50) if line.strip()]
     if not lines:
         return f"{document.place}: holds no text"
+    if any("Cycle ID" in line or "Step ID" in line for line in lines[:4]) and "Record ID" in " ".join(lines[:4]):
+        return f"{document.place}: is Neware's layered export (cycle, step and record rows in one table); export it again unlayered, as .ndax or as plain record CSV"
     widest = max(lines, key=lambda line: max(line.count(mark) for mark in text.DELIMITERS))
     mark = max(text.DELIMITERS, key=widest.count)
     cells = [parse(cell.strip().strip('"')) for cell in widest.split(mark)][:30]
@@ -114,10 +217,10 @@ def _no_header(document: text.Document) -> str:
 
 
 def _metadata(lines: list[str]) -> dict[str, str]:
-    """Return `key: value` lines above the header."""
+    """Return `key: value` pairs above the header."""
     found: dict[str, str] = {}
     for line in lines:
         key, colon, value = line.partition(":")
         if colon and value.strip() and len(key) < 60:
-            found[key.strip().lower().replace(" ", "_")] = value.strip()
+            found[key.strip().lower().replace(" ", "_")] = " ".join(value.split())
     return found

@@ -4,7 +4,8 @@ A half-cycle is a run of one current sign. Rests (|I| <= 0.1 % of the largest), 
 not end it. Charge is the integral of I dt: trapezoids between rows of one step; across a step change, the current before
 holds until the change and the current after from there on. The instant of the change comes from the step time where
 the file has one; else a step whose last interval is irregular was logged at its end, and an even grid is read as its
-first time stamp says (rows at 0, dt, … stand for the interval that follows, rows at dt, 2 dt, … for the one before).
+first time stamp says (rows at 0, dt, … stand for the interval that follows, rows at dt, 2 dt, … for the one before). A current that
+is the mean since the row before is taken as that.
 A half-cycle under 2 % of the largest, between larger ones, is a pulse: dropped with a note, its neighbours joined.
 """
 
@@ -24,6 +25,8 @@ PULSE_SHARE = 0.02
 _JUMP_SHARE = 0.05
 """A change of current by more than this share of the largest is a change of step, where the file does not number steps."""
 _GRID = 0.02
+_HOLE = 1.5
+"""An interval at a step change longer than this many of its neighbours is a hole in the record."""
 
 
 @dataclass(frozen=True)
@@ -98,15 +101,18 @@ def _per_row(series: Series, direction: NDArray[np.int8]) -> tuple[Floats, Float
     if len(time) < 2:
         return charge, energy
     gap = np.diff(time)
+    if series.interval_mean:
+        charge[1:] = np.where(direction[1:] != 0, current[1:] * gap, 0.0)
+        energy[1:] = charge[1:] * 0.5 * (voltage[1:] + voltage[:-1])
+        return charge, energy
     jump = _jumps(series, direction)
     smooth = ~jump & (direction[1:] != 0)
     part = np.where(smooth, 0.5 * (current[1:] + current[:-1]) * gap, 0.0)
     charge[1:] += part
     energy[1:] += part * 0.5 * (voltage[1:] + voltage[:-1])
-    before = np.where(jump, np.clip(_switch(series, jump) - time[:-1], 0.0, gap), 0.0)
-    after = np.where(jump, gap - before, 0.0)
-    left = np.where(direction[:-1] != 0, current[:-1] * before, 0.0)
-    right = np.where(direction[1:] != 0, current[1:] * after, 0.0)
+    before, after = _held(series, jump)
+    left = np.where(jump & (direction[:-1] != 0), current[:-1] * before, 0.0)
+    right = np.where(jump & (direction[1:] != 0), current[1:] * after, 0.0)
     charge[:-1] += left
     energy[:-1] += left * voltage[:-1]
     charge[1:] += right
@@ -126,17 +132,26 @@ def _jumps(series: Series, direction: NDArray[np.int8]) -> NDArray[np.bool_]:
     return np.asarray(jump | stepped, dtype=bool)
 
 
-def _switch(series: Series, jump: NDArray[np.bool_]) -> Floats:
-    """Return, per interval, the time at which the current was switched (only meaningful where `jump`)."""
+def _held(series: Series, jump: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Return, per interval, for how long the current before and the current after it flowed (only meaningful at a jump).
+
+    A hole much longer than its neighbours is no current: neither side is stretched over it.
+    """
     time = series.time_s
     gap = np.diff(time)
-    even_left = len(gap) > 0 and time[0] < 0.5 * gap[0]
-    switch = np.where(_even_before(gap), time[1:] if even_left else time[:-1], time[:-1])
+    last = np.concatenate((gap[:1], gap[:-1]))
+    following = np.concatenate((gap[1:], gap[-1:]))
+    first_stamp_opens = len(gap) > 0 and time[0] < 0.5 * gap[0]
+    before = np.where(_even_before(gap) & first_stamp_opens, gap, 0.0)
+    after = np.where(gap - before <= _HOLE * following, gap - before, 0.0)
     if series.step_time_s is not None:
         since = series.step_time_s[1:]
-        known = jump & (np.diff(series.step_time_s) < 0) & (since <= gap * (1 + 1e-6) + 1e-3)
-        switch = np.where(known, time[1:] - since, switch)
-    return switch
+        goes_on = np.abs(since - series.step_time_s[:-1] - gap) <= 1e-3 * gap + 1e-6
+        known = jump & ~goes_on & (since >= 0) & (since <= gap * (1 + 1e-6) + 1e-3)
+        after = np.where(known, np.minimum(since, gap), after)
+        rest = gap - after
+        before = np.where(known, np.where(rest <= _HOLE * last, rest, 0.0), before)
+    return before, after
 
 
 def _even_before(gap: Floats) -> NDArray[np.bool_]:

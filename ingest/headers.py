@@ -26,7 +26,7 @@ SERIES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
             "time",
             ("testtime", "totaltime", "elapsedtime", "timetotal", "runtime", "elapsed", "time", "test", "t"),
         ),
-        "step_time_s": ("time", ("steptime", "step", "time")),
+        "step_time_s": ("time", ("steptime", "relativetime", "step", "time")),
         "current_mA": ("current", ("current", "i", "amps", "amp", "cur", "iavg", "meancurrent")),
         "voltage_V": (
             "voltage",

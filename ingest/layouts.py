@@ -24,6 +24,8 @@ class Layout:
     """Unit of a series quantity where the header carries none."""
     unsigned_current: bool = False
     """True where the current may come without sign and the state (C, D, R) gives the direction."""
+    spelled: tuple[str, ...] = ()
+    """Where given, some header starts with one of these: the label of the format itself."""
 
 
 _ARBIN_UNITS = MappingProxyType(
@@ -62,7 +64,7 @@ LAYOUTS = (
         frozenset({"totaltime", "steptype", "current", "voltage"}),
         MappingProxyType({"time_s": "s", "step_time_s": "s"}),
     ),
-    Layout("bdf", frozenset({"testtime", "voltage", "current"})),
+    Layout("bdf", frozenset({"testtime", "voltage", "current"}), spelled=("test time / ", "test_time_")),
 )
 
 CSV = Layout("csv", frozenset())
@@ -72,6 +74,7 @@ def recognise(headers: list[Header]) -> Layout:
     """Return the layout of a table from its headers."""
     names = {header.name for header in headers}
     for layout in LAYOUTS:
-        if layout.names <= names:
+        texts = [header.text.lower() for header in headers]
+        if layout.names <= names and (not layout.spelled or any(text.startswith(layout.spelled) for text in texts)):
             return layout
     return CSV

@@ -22,6 +22,8 @@ from campaign.errors import Refusal
 from ingest.limits import Limits
 
 INPUT = "input"
+STDOUT = "stdout"
+CONVERTED = ".converted"
 _ROOT = Path(__file__).resolve().parent.parent
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from ingest.child import main; main()"
 _BLOCK = 1 << 20

@@ -33,6 +33,8 @@ class Series:
     """Wall clock, seconds since any epoch."""
     current_derived: bool = False
     """True where the file has no current and it was taken as dq/dt."""
+    interval_mean: bool = False
+    """True where the current of a row is the mean since the row before (BioLogic `<I>`, and dq/dt)."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

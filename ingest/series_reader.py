@@ -13,7 +13,7 @@ from ingest import numbers
 from ingest.headers import SERIES, Header, find, parse
 from ingest.layouts import Layout, recognise
 from ingest.series import Floats, Series
-from ingest.tables import Table
+from ingest.tables import Columns, Table
 
 _COUNTERS = ("charge_counter_mAh", "discharge_counter_mAh", "counter_mAh", "throughput_mAh")
 _CHARGE_STATES = ("c", "chg", "charge", "cc chg", "cccv chg", "cv chg", "c_cc", "c_cv", "cc charge", "charging")
@@ -58,6 +58,7 @@ def read(table: Table) -> tuple[str, Series]:
     """
     headers = [parse(name) for name in table.header]
     layout = recognise(headers)
+    _refuse_impedance(table, headers)
     at = {name: find(headers, name) for name in SERIES}
     if at["step_time_s"] == at["time_s"]:
         at["step_time_s"] = None
@@ -81,10 +82,21 @@ def read(table: Table) -> tuple[str, Series]:
         step=_index(table, at["step"]),
         wall_s=_wall(table, at["wall"]),
         current_derived=derived,
+        interval_mean=derived or (at["current_mA"] is not None and table.header[at["current_mA"]].startswith("<I>")),
         notes=table.notes,
         **counters,
     )
     return layout.format, _checked_order(_directed(table, at["state"], layout, series), table)
+
+
+def _refuse_impedance(table: Table, headers: list[Header]) -> None:
+    for position, header in enumerate(headers):
+        if header.name.startswith("freq") and table.rows:
+            values = table.floats(position, empty=True)
+            if float(np.mean(np.isfinite(values) & (values > 0))) > 0.3:
+                raise Refusal(
+                    f"{table.place}: is an impedance record (column {header.text!r}), not galvanostatic cycling"
+                )
 
 
 def _unit(table: Table, header: Header, quantity: str, layout: Layout) -> str:
@@ -235,3 +247,26 @@ def _checked_order(series: Series, table: Table) -> Series:
             "two tests or two channels stand in one file, or rows were sorted: export one test in order of time"
         )
     return series
+
+
+def in_order(table: Table, points: Floats) -> Table:
+    """Return a table sorted by its data points, which must be all there.
+
+    Raises:
+        Refusal: a data point is missing or stands there twice.
+    """
+    order = np.argsort(points, kind="stable")
+    steps = np.diff(points[order])
+    wrong = np.flatnonzero(steps != 1)
+    if len(wrong):
+        after = points[order][wrong[0]]
+        what = "stands there twice" if steps[wrong[0]] == 0 else f"is followed by {points[order][wrong[0] + 1]:g}"
+        raise Refusal(f"{table.place}: data point {after:g} {what}; the file is damaged, cut off or holds two channels")
+    if bool((order == np.arange(len(order))).all()):
+        return table
+    columns = []
+    for position in range(len(table.header)):
+        fast = table.cells.floats(position)
+        column = fast if fast is not None else np.array(table.cells.column(position), dtype=object)
+        columns.append(column[order])
+    return replace(table, cells=Columns(tuple(columns)))

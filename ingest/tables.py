@@ -32,7 +32,7 @@ class Table:
     first_row: int
     """Row number (1-based, as an editor or a spreadsheet counts) of the first data row."""
     rows: int
-    cells: Grid | Text
+    cells: Grid | Columns | Text
     notes: tuple[str, ...] = ()
 
     def texts(self, column: int) -> list[str]:
@@ -86,6 +86,24 @@ class Grid:
         """Return a column of nothing but numbers, or None."""
         cells = self.column(index)
         return np.array(cells, dtype=float) if all(type(cell) in (float, int) for cell in cells) else None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of a binary table, each an array."""
+
+    content: tuple[NDArray[Any], ...]
+
+    def column(self, index: int) -> list[Any]:
+        """Return one column as it stands."""
+        return list(self.content[index].tolist())
+
+    def floats(self, index: int) -> Floats | None:
+        """Return a column of nothing but numbers, or None."""
+        values = self.content[index]
+        if values.dtype.kind == "M":
+            return values.astype("datetime64[ns]").astype(np.int64) / 1e9
+        return values.astype(float) if values.dtype.kind in "iuf" else None
 
 
 class Text:

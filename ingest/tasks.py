@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import tempfile
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
@@ -11,13 +13,16 @@ from typing import Any
 
 from campaign.errors import Refusal
 from ingest import sheet_columns as layout
-from ingest import text, understand, workbook
+from ingest import formats, text, understand, workbook
 from ingest.limits import Limits
 
 INPUT = "input"
 
 
 _REHEARSAL = b"cycle,discharge capacity (Ah),charge capacity (Ah)\n1,1,0.9\n2,0.9,0.9\n"
+_REHEARSED = MappingProxyType(
+    {"name": "rehearsal", "start": None, "facts": {}, "finished": False, "need_mAh": False, "converted": None}
+)
 
 
 def rehearse() -> None:
@@ -25,13 +30,17 @@ def rehearse() -> None:
     with tempfile.TemporaryDirectory(prefix="mixwright-") as scratch:
         folder = Path(scratch)
         (folder / INPUT).write_bytes(_REHEARSAL)
-        cycler(
-            folder, Limits(), {"name": "rehearsal", "start": None, "facts": {}, "finished": False, "need_mAh": False}
-        )
+        cycler(folder, Limits(), _REHEARSED)
 
 
-def warm_up(task: str, arguments: Mapping[str, Any]) -> None:
+def warm_up(task: str, folder: Path) -> None:
     """Import what a task's reader needs before the doors are closed."""
+    if task in ("cycler", "compare"):
+        for name in ("input", "older"):
+            path = folder / name
+            for library in formats.libraries(path) if path.exists() else ():
+                if importlib.util.find_spec(library.split(".")[0]) is not None:
+                    importlib.import_module(library)
 
 
 def cycler(folder: Path, limits: Limits, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,5 +96,5 @@ def _cell(value: object) -> str | bool:
 
 
 TASKS: Mapping[str, Callable[[Path, Limits, Mapping[str, Any]], Any]] = MappingProxyType(
-    {"cycler": cycler, "sheet": sheet, "table": table}
+    {"cycler": cycler, "compare": understand.compare, "sheet": sheet, "table": table}
 )

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from campaign.errors import Refusal
@@ -25,7 +26,7 @@ def cycler(folder: Path, limits: Limits, arguments: Mapping[str, Any]) -> dict[s
     """Read a cycler file or a capacity table and return the parts of a `CyclingFile` as JSON data."""
     place = arguments["name"]
     facts = CellFacts(**arguments["facts"])
-    found = formats.read(folder, place, limits=limits, arguments=arguments)
+    found = _open(folder, "input", place, arguments["converted"], limits)
     if isinstance(found.content, Table):
         start: Start = arguments["start"] or "discharge"
         table, findings = capacity_table.read(found.content, start=start, facts=facts, need_mAh=arguments["need_mAh"])
@@ -34,16 +35,73 @@ def cycler(folder: Path, limits: Limits, arguments: Mapping[str, Any]) -> dict[s
     return _series(found, found.content, facts, arguments)
 
 
+def _open(folder: Path, stem: str, place: str, converted: str | None, limits: Limits) -> formats.Found:
+    return formats.read(
+        folder / (f"{stem}.converted" if converted else stem), place, converted=converted, limits=limits
+    )
+
+
+def compare(folder: Path, limits: Limits, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Compare the rows of two versions of a file: the first rows that differ, and how many there are of each."""
+    names = arguments["names"]
+    older = _open(folder, "older", names[0], arguments["converted"][0], limits)
+    newer = _open(folder, "input", names[1], arguments["converted"][1], limits)
+    if older.format != newer.format:
+        raise Refusal(
+            f"{names[1]}: is {newer.format} where the earlier version {names[0]} was {older.format}; they cannot be compared row by row"
+        )
+    old, new = _rows(older), _rows(newer)
+    count = min(len(next(iter(old.values()))), len(next(iter(new.values()))))
+    differences = []
+    for name, before in old.items():
+        after = new.get(name)
+        if after is None:
+            raise Refusal(f"{names[1]}: has no {name}, which the earlier version had")
+        wrong = np.flatnonzero(~np.isclose(before[:count], after[:count], rtol=1e-9, atol=1e-12, equal_nan=True))
+        differences += [
+            {"row": int(row) + 1, "column": name, "old": float(before[row]), "new": float(after[row])}
+            for row in wrong[:20]
+        ]
+    return {
+        "old_rows": len(next(iter(old.values()))),
+        "new_rows": len(next(iter(new.values()))),
+        "differences": sorted(differences, key=lambda found: found["row"])[:20],
+    }
+
+
+def _rows(found: formats.Found) -> dict[str, np.ndarray]:
+    if isinstance(found.content, Series):
+        return {
+            "test time (s)": found.content.time_s,
+            "current (mA)": found.content.current_mA,
+            "voltage (V)": found.content.voltage_V,
+        }
+    table = found.content
+    return {
+        name: table.floats(position, empty=True)
+        for position, name in enumerate(table.header)
+        if _numeric(table, position)
+    }
+
+
+def _numeric(table: Table, position: int) -> bool:
+    try:
+        table.floats(position, empty=True)
+    except Refusal:
+        return False
+    return True
+
+
 def _series(found: formats.Found, series: Series, facts: CellFacts, arguments: Mapping[str, Any]) -> dict[str, Any]:
     place = arguments["name"]
     halves = halfcycles.split(series)
     if not halves or max(half.charge_mAh for half in halves) <= 0:
         raise Refusal(f"{place}: carries no current, so it holds no cycle (a rest or open-circuit record)")
     findings = [Finding("file", "note", note) for note in series.notes]
+    checks.refuse_sweep(series, halves, place)
     findings.append(checks.sign(series, place))
     findings.append(checks.time_unit(series, place))
-    findings += checks.coarse_current(series) + checks.gaps(series, halves)
-    _refuse_sweep(series, halves, place)
+    findings += checks.step_clock(series, place) + checks.gaps(series, halves)
     begins = cycles.first_direction(halves)
     start: Start = arguments["start"] or begins
     if start != begins:
@@ -57,7 +115,8 @@ def _series(found: formats.Found, series: Series, facts: CellFacts, arguments: M
     states, state_findings = cycles.states(series, halves, finished=arguments["finished"])
     findings += state_findings
     table = cycles.table(series, halves, states, start)
-    findings += checks.two_capacities(table)
+    compared = checks.two_capacities(table)
+    findings += compared + checks.coarse_current(series, compared)
     findings += checks.plausible(table, facts, start=start, place=place)
     findings += [
         Finding("pulse", "note", f"{half.pulses} short pulse(s) under 2 % of the largest half-cycle were left out")
@@ -65,11 +124,6 @@ def _series(found: formats.Found, series: Series, facts: CellFacts, arguments: M
         if half.pulses
     ]
     return _result(found, table, findings, start, facts, first_partial=states[0] == "partial", rows=series.rows)
-
-
-def _refuse_sweep(series: Series, halves: list[halfcycles.HalfCycle], place: str) -> None:
-    """Refuse a voltammogram: its current follows the voltage, and its half-cycles last seconds to minutes."""
-    return None
 
 
 def _columns(table: pd.DataFrame) -> dict[str, list[Any]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import stat
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,11 +76,14 @@ def _sheet_parts(path: Path) -> dict[str, str]:
 
 
 def marker(path: Path) -> str | None:
-    """Return the version in the hidden property that our own lab sheets carry, or None."""
-    with zipfile.ZipFile(path) as container:
-        if "docProps/custom.xml" not in container.namelist():
-            return None
-        text = container.read("docProps/custom.xml")[:100_000].decode("utf-8", errors="replace")
+    """Return the version in the hidden property that our own lab sheets carry; None for any other or damaged file."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        return None
+    try:
+        with zipfile.ZipFile(path) as container, container.open("docProps/custom.xml") as stream:
+            text = stream.read(100_000).decode("utf-8", errors="replace")
+    except (zipfile.BadZipFile, zlib.error, KeyError, OSError, EOFError, NotImplementedError, RuntimeError, ValueError):
+        return None
     found = re.search(rf'name="{layout.MARKER}"[^>]*>\s*<[^>]+>([^<]+)<', text)
     return found[1].strip() if found else None
 
@@ -110,3 +115,20 @@ def sheet_table(book: Book, sheet: str, *, header_row: int = 0) -> Table:
             raise Refusal(f"{place}, row {number}: holds a value to the right of the last named column")
     content = [row[:width] for row in rows[header_row + 1 :]]
     return Table(place, tuple(names[:width]), header_row + 2, len(content), Grid(content))
+
+
+def pairs(book: Book) -> dict[str, str]:
+    """Return what a vendor's information sheet says: a row of names above a row of values (Arbin `Global_Info`)."""
+    found: dict[str, str] = {}
+    for sheet in book.reader.sheet_names:
+        if "info" not in sheet.lower():
+            continue
+        rows = book.rows(sheet, count=12)
+        for names, values in zip(rows, rows[1:], strict=False):
+            if sum(isinstance(name, str) and name != "" for name in names) >= 4:
+                found |= {
+                    str(name).strip().lower().replace(" ", "_"): str(value).strip()
+                    for name, value in zip(names, values, strict=True)
+                    if name != ""
+                }
+    return found
