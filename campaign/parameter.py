@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -89,24 +89,22 @@ class Numeric:
     def read(self, column: pd.Series) -> Floats:
         """Return a told column as n finite numbers, or refuse with row and column."""
         numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
-        for label, given, number in zip(column.index, column.to_numpy(dtype=object), numbers, strict=True):
-            if isinstance(given, str) and math.isnan(number):
-                comma = f"; write {given.replace(',', '.')}" if given.count(",") == 1 else ""
-                raise Refusal(f"row {label}, column {self.name}: {given!r} is not a number{comma}")
-            if not math.isfinite(number):
-                raise Refusal(f"row {label}, column {self.name}: {given!r} is not a finite number")
-            self._check_magnitude(label, number)
+        width = self.high - self.low
+        beyond = np.maximum(self.low - numbers, numbers - self.high)
+        # A little outside is what was really mixed; many times outside is a slip of unit or decimal point.
+        far = (beyond > width) & (np.abs(numbers) > 5.0 * max(abs(self.low), abs(self.high)))
+        for row in np.flatnonzero(~np.isfinite(numbers) | far).tolist():
+            self._refuse(column.index[row], column.iloc[row], numbers[row])
         return numbers
 
-    def _check_magnitude(self, label: Any, number: float) -> None:
-        """A little outside is what was really mixed; many times outside is a slip of unit or decimal point."""
-        width = self.high - self.low
-        beyond = max(self.low - number, number - self.high)
-        if beyond > width and abs(number) > 5 * max(abs(self.low), abs(self.high)):
-            raise Refusal(
-                f"row {label}, column {self.name}: {number:g} lies far outside {self.low:g} to {self.high:g}; "
-                "is it in another unit?"
-            )
+    def _refuse(self, label: Any, given: Any, number: float) -> NoReturn:
+        where = f"row {label}, column {self.name}"
+        if isinstance(given, str) and math.isnan(number):
+            comma = f"; write {given.replace(',', '.')}" if given.count(",") == 1 else ""
+            raise Refusal(f"{where}: {given!r} is not a number{comma}")
+        if not math.isfinite(number):
+            raise Refusal(f"{where}: {given!r} is not a finite number")
+        raise Refusal(f"{where}: {number:g} lies far outside {self.low:g} to {self.high:g}; is it in another unit?")
 
 
 @dataclass(frozen=True)
@@ -138,10 +136,13 @@ class Category:
     def read(self, column: pd.Series) -> npt.NDArray[np.int64]:
         """Return a told column as n indices into `levels`, or refuse with row and nearest right name."""
         index = {name: i for i, name in enumerate(self.levels)}
-        for label, given in column.items():
-            if given not in index:
-                raise Refusal(f"row {label}, column {self.name}: {given!r} is not known; {nearest(str(given), index)}")
-        return np.array([index[given] for given in column], dtype=np.int64)
+        found = np.array([index.get(given, -1) for given in column.tolist()], dtype=np.int64)
+        if (found < 0).any():
+            row = int(np.argmin(found))
+            given = column.iloc[row]
+            where = f"row {column.index[row]}, column {self.name}"
+            raise Refusal(f"{where}: {given!r} is not known; {nearest(str(given), index)}")
+        return found
 
 
 Parameter = Numeric | Category

@@ -11,7 +11,6 @@ import warnings
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.special import erfcx, log_ndtr
 
 Floats = npt.NDArray[np.float64]
@@ -66,6 +65,7 @@ def _boxes(baseline: Floats, reference: Floats) -> tuple[Floats, Floats]:
     with warnings.catch_warnings():
         # BoTorch's import (2 s, so only where it is needed) trips over a deprecation inside torch.jit.
         warnings.simplefilter("ignore", DeprecationWarning)
+        import torch
         from botorch.utils.multi_objective.box_decompositions.non_dominated import FastNondominatedPartitioning
     partition = FastNondominatedPartitioning(torch.tensor(reference), Y=torch.tensor(baseline))
     lower, upper = (bound.numpy() for bound in partition.get_hypercell_bounds())

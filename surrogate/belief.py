@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from surrogate.gp import Data, Posterior, fit
 from surrogate.kernel import Layout
+from surrogate.outliers import doubt
 from surrogate.prior import Prior
 
 Floats = npt.NDArray[np.float64]
@@ -50,23 +49,20 @@ class Belief:
 
     def by_part(self, x: Floats) -> tuple[Floats, Floats]:
         """Return parts x m means and sds."""
-        with torch.no_grad():
-            features, xt = self.prior.features(x), torch.tensor(x)
-            pairs = [part.mean_sd(xt, features) for part in self.parts]
-        means = np.stack([mean.numpy() for mean, _ in pairs])
-        sds = np.stack([sd.numpy() for _, sd in pairs])
+        features = self.prior.features(x)
+        pairs = [part.mean_sd(x, features) for part in self.parts]
+        means, sds = (np.stack(column) for column in zip(*pairs, strict=True))
         return self.centre + self.scale * means, self.scale * sds
 
     def draws(self, x: Floats, n: int, rng: np.random.Generator) -> Floats:
         """Return n joint draws (n x m) of the noise-free outcome, each part in proportion to its weight."""
         counts = _apportion(self.weights, n)
-        with torch.no_grad():
-            features, xt = self.prior.features(x), torch.tensor(x)
-            found = []
-            for part, count in zip(self.parts, counts, strict=True):
-                if count:
-                    normals = torch.tensor(_antithetic(count, len(x), rng))
-                    found.append(part.draws(xt, features, normals).numpy())
+        features = self.prior.features(x)
+        found = [
+            part.draws(x, features, _antithetic(count, len(x), rng))
+            for part, count in zip(self.parts, counts, strict=True)
+            if count
+        ]
         return np.asarray(self.centre + self.scale * np.vstack(found))
 
     def quantiles(self, x: Floats, levels: tuple[float, ...], *, noisy: bool = False) -> Floats:
@@ -82,12 +78,15 @@ class Belief:
         variance = sum(w * p.typical_noise_variance() for w, p in zip(self.weights, self.parts, strict=True))
         return self.scale * math.sqrt(variance)
 
+    @property
+    def flagged(self) -> npt.NDArray[np.bool_]:
+        """Which of the n results contradict the others."""
+        return np.asarray(self.parts[0].data.extra > 0)
+
     def leave_one_out(self) -> tuple[Floats, Floats]:
         """Return for each result the mean and sd (noise included) predicted without it."""
-        with torch.no_grad():
-            pairs = [part.leave_one_out() for part in self.parts]
-        means = np.stack([mean.numpy() for mean, _ in pairs])
-        sds = np.stack([sd.numpy() for _, sd in pairs])
+        pairs = [part.leave_one_out() for part in self.parts]
+        means, sds = (np.stack(column) for column in zip(*pairs, strict=True))
         mean = self.weights @ means
         sd = np.sqrt(self.weights @ (sds**2 + means**2) - mean**2)
         return self.centre + self.scale * mean, self.scale * sd
@@ -100,7 +99,7 @@ def learn(
     y: Floats,
     *,
     se: Floats,
-    starts: Mapping[float, Tensor] | None = None,
+    starts: Mapping[float, Floats] | None = None,
     max_iterations: int = 60,
 ) -> Belief:
     """Fit the mixture to n >= 0 results.
@@ -117,19 +116,25 @@ def learn(
     centre, scale = standard_scale(y)
     features = prior.features(x)
     data = Data(
-        torch.tensor(x),
-        torch.tensor((y - centre) / scale),
-        torch.tensor((se / scale) ** 2),
+        x,
+        (y - centre) / scale,
+        (se / scale) ** 2,
         features,
-        torch.ones(len(y), dtype=torch.float64),
+        np.zeros(len(y)),
     )
     grid = TRUST_GRID if prior.width else ((0.0, 1.0),)
-    parts = [
-        fit(layout, data, rho2=rho2, start=(starts or {}).get(rho2), max_iterations=max_iterations) for rho2, _ in grid
-    ]
-    logs = np.array([math.log(weight) + part.log_evidence for (_, weight), part in zip(grid, parts, strict=True)])
-    weights = np.exp(logs - logs.max())
-    weights /= weights.sum()
+    shares, shares_before = [rho2 for rho2, _ in grid], np.array([weight for _, weight in grid])
+
+    def fitted(data: Data, starts: Mapping[float, Floats], iterations: int) -> tuple[list[Posterior], Floats]:
+        parts = [fit(layout, data, rho2=r, start=starts.get(r), max_iterations=iterations) for r in shares]
+        logs = np.log(shares_before) + np.array([part.log_evidence for part in parts])
+        weights = np.exp(logs - logs.max())
+        return parts, weights / weights.sum()
+
+    parts, weights = fitted(data, starts or {}, max_iterations)
+    extra = doubt(layout, data, parts[int(np.argmax(weights))])
+    if (extra > 0).any():
+        parts, weights = fitted(replace(data, extra=extra), {part.rho2: part.logs for part in parts}, max_iterations)
     kept = weights >= NEGLIGIBLE
     chosen = tuple(part for part, keep in zip(parts, kept, strict=True) if keep)
     return Belief(prior, chosen, weights[kept] / weights[kept].sum(), centre, scale)

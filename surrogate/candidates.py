@@ -87,16 +87,8 @@ def leaders(space: SearchSpace, x: Floats, scores: Floats, *, overall: int = 8, 
     """Return indices of the best overall and of the best of each of the best combinations of names."""
     order = np.argsort(-scores, kind="stable")
     columns = [i for i, p in enumerate(space.parameters) if isinstance(p, Category)]
-    chosen = [int(i) for i in order[:overall]]
-    seen: set[tuple[float, ...]] = set()
-    for i in order:
-        names = tuple(x[i, columns])
-        if names not in seen:
-            seen.add(names)
-            chosen.append(int(i))
-        if len(seen) >= combinations:
-            break
-    return list(dict.fromkeys(chosen))
+    _, first = np.unique(x[order][:, columns], axis=0, return_index=True)
+    return list(dict.fromkeys([*order[:overall].tolist(), *order[np.sort(first)[:combinations]].tolist()]))
 
 
 def unique(x: Floats) -> Floats:

@@ -16,6 +16,7 @@ from surrogate.acquisition import log_expected_improvement, log_hypervolume_impr
 from surrogate.belief import Belief
 from surrogate.feasibility import Feasibility
 from surrogate.goals import Goals
+from surrogate.robustness import Slips
 
 Floats = npt.NDArray[np.float64]
 Cost = Callable[[pd.DataFrame], npt.ArrayLike]
@@ -42,6 +43,7 @@ class Situation:
     pending: Floats
     base: Floats
     cost: Cost | None
+    slips: Slips | None = None
 
     @property
     def wanted(self) -> list[str]:
@@ -61,14 +63,32 @@ class Situation:
         return np.asarray(penalty)
 
     def outcomes(self, x: Floats, n: int, rng: np.random.Generator) -> dict[str, Floats]:
-        """Return n joint draws of every modelled outcome at m recipes, signs folded in."""
-        return {name: belief.draws(x, n, rng) for name, belief in self.beliefs.items()}
+        """Return n joint draws of every modelled outcome at m recipes, signs folded in and slips allowed for."""
+        wanted = set(self.wanted)
+        return {
+            name: belief.draws(x, n, rng) - (self.loss(name, x) if name in wanted else 0.0)
+            for name, belief in self.beliefs.items()
+        }
+
+    def loss(self, name: str, x: Floats) -> Floats:
+        """Return what slips of setting and weighing cost one outcome at m recipes."""
+        return self.slips.loss(self.beliefs[name], self.space, x) if self.slips else np.zeros(len(x))
 
     def admissible(self, draws: Mapping[str, Floats], x: Floats) -> npt.NDArray[np.bool_]:
         """Return per draw and recipe whether the conditions on outcomes hold."""
         signs = {objective.name: objective.sign for objective in self.goals.objectives}
         told = {name: values * signs.get(name, 1.0) for name, values in draws.items()}
         return self.goals.met(told, self.space.restore(x))
+
+    def log_chance_admissible(self, x: Floats) -> Floats:
+        """Return the log chance that m recipes meet the conditions on outcomes, each outcome taken on its own."""
+        if not self.goals.outcome_constraints:
+            return np.zeros(len(x))
+        draws = {}
+        for j, (name, belief) in enumerate(self.beliefs.items()):
+            mean, sd = belief.mean_sd(x)
+            draws[name] = mean + sd * np.random.default_rng(j).standard_normal((64, 1))
+        return np.asarray(np.log(np.clip(self.admissible(draws, x).mean(axis=0), 1e-3, 1.0)))
 
 
 def costs(cost: Cost, recipes: pd.DataFrame) -> Floats:
@@ -126,33 +146,20 @@ def best_tried(situation: Situation) -> Floats:
 
 def _marginal(situation: Situation) -> candidates.Score:
     """Log-EI of the mixture, part by part, times the chance that conditions on outcomes hold."""
-    belief = situation.beliefs[situation.wanted[0]]
+    name = situation.wanted[0]
+    belief = situation.beliefs[name]
     incumbents = best_tried(situation)
-    best = belief.mean_sd(incumbents)[0].max() if len(incumbents) else belief.centre
+    held = belief.mean_sd(incumbents)[0] - situation.loss(name, incumbents) if len(incumbents) else None
+    best = belief.centre if held is None else held.max()
 
     def score(x: Floats) -> Floats:
         means, sds = belief.by_part(x)
+        means = means - situation.loss(name, x)
         parts = np.stack([log_expected_improvement(mean, sd, best) for mean, sd in zip(means, sds, strict=True)])
         value = np.logaddexp.reduce(parts + np.log(belief.weights)[:, None], axis=0) + situation.log_penalty(x)
-        return np.asarray(value + _log_chance_admissible(situation, x))
+        return np.asarray(value + situation.log_chance_admissible(x))
 
     return score
-
-
-def _log_chance_admissible(situation: Situation, x: Floats) -> Floats:
-    if not situation.goals.outcome_constraints:
-        return np.zeros(len(x))
-    normals = np.random.default_rng(0).standard_normal((64, 1))
-    draws = {}
-    for name, belief in situation.beliefs.items():
-        mean, sd = belief.mean_sd(x)
-        draws[name] = mean + sd * np.random.default_rng(abs(hash_name(name))).permutation(normals)
-    return np.asarray(np.log(np.clip(situation.admissible(draws, x).mean(axis=0), 1e-3, 1.0)))
-
-
-def hash_name(name: str) -> int:
-    """A number from a name that is the same in every process (Python's own hash is not)."""
-    return int.from_bytes(name.encode()[:8], "little")
 
 
 def _scalarised(situation: Situation, rng: np.random.Generator) -> candidates.Score:
@@ -172,7 +179,7 @@ def _scalarised(situation: Situation, rng: np.random.Generator) -> candidates.Sc
             columns.append((value - value.min()) / (np.ptp(value) + 1e-12))
         least = np.min(np.stack(columns, axis=1)[None] / (weights[:, None, :] + 0.05), axis=2)
         rank = least.argsort(axis=1).argsort(axis=1).max(axis=0)
-        return np.asarray(rank + situation.log_penalty(x) + _log_chance_admissible(situation, x))
+        return np.asarray(rank + situation.log_penalty(x) + situation.log_chance_admissible(x))
 
     return score
 

@@ -89,6 +89,10 @@ class Goals:
             names += [name for name in constraint.names if name not in parameters]
         return tuple(dict.fromkeys(names))
 
+    def sign(self, name: str) -> float:
+        """+1 for an outcome to raise or only to be watched, -1 for one to lower."""
+        return next((objective.sign for objective in self.objectives if objective.name == name), 1.0)
+
     def met(self, outcomes: Mapping[str, Floats], recipes: pd.DataFrame) -> npt.NDArray[np.bool_]:
         """Return for s x m outcomes of m recipes whether all conditions on outcomes hold."""
         shape = next(iter(outcomes.values())).shape

@@ -12,15 +12,14 @@ Outcomes are on a standardised scale here. Kernel, scale and noise are fitted to
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from scipy.optimize import minimize
-from torch import Tensor
+from scipy.linalg import cho_solve, lapack, solve_triangular
+from scipy.optimize import Bounds, minimize
 
-from surrogate.kernel import Gaps, Layout, covariance, diagonal
+from surrogate.kernel import Gaps, Layout, covariance, diagonal, slopes
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,16 +36,16 @@ JITTER = 1e-8
 class Data:
     """n results on the standardised scale."""
 
-    x: Tensor
+    x: Floats
     """n x p encoded recipes."""
-    y: Tensor
+    y: Floats
     """n outcomes."""
-    variance: Tensor
+    variance: Floats
     """n known noise variances; NaN where the noise is to be inferred."""
-    features: Tensor
+    features: Floats
     """n x (1 + k): the simulator's mean and its directions of spread at the recipes; n x 0 without simulator."""
-    inflation: Tensor
-    """n factors on the noise variance, 1 but for suspected outliers."""
+    extra: Floats
+    """n further noise variances, 0 but for suspected outliers."""
 
     @property
     def n(self) -> int:
@@ -62,167 +61,194 @@ class Posterior:
     data: Data
     rho2: float
     """Share of the variance that is the simulator's, 0 to 1."""
-    logs: Tensor
+    logs: Floats
     """Kernel parameters, then the log of the noise's sd."""
-    chol: Tensor
+    chol: Floats
     """Lower Cholesky factor of the data's covariance, n x n."""
-    alpha: Tensor
+    alpha: Floats
     """K^-1 (y - mean), n."""
     log_evidence: float
     """Log marginal likelihood plus log priors at the fit."""
 
-    def mean(self, x: Tensor, features: Tensor) -> Tensor:
-        """Return the posterior mean at m recipes."""
-        return prior_mean(features, self.logs, self.rho2) + self._cross(x, features).T @ self.alpha
-
-    def mean_sd(self, x: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+    def mean_sd(self, x: Floats, features: Floats) -> tuple[Floats, Floats]:
         """Return posterior mean and sd of the noise-free outcome at m recipes."""
-        cross = self._cross(x, features)
-        half = torch.linalg.solve_triangular(self.chol, cross, upper=False)
-        prior = prior_variance(features, self.logs, self.rho2)
-        mean = prior_mean(features, self.logs, self.rho2) + cross.T @ self.alpha
-        return mean, torch.sqrt(torch.clamp(prior - (half * half).sum(0), min=1e-10))
+        mean, half = self._condition(x, features)
+        variance = prior_variance(features, self.logs, self.rho2) - (half * half).sum(axis=0)
+        return mean, np.sqrt(np.maximum(variance, 1e-10))
 
-    def joint(self, x: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+    def joint(self, x: Floats, features: Floats) -> tuple[Floats, Floats]:
         """Return posterior mean (m) and covariance (m x m) of the noise-free outcome."""
-        cross = self._cross(x, features)
-        half = torch.linalg.solve_triangular(self.chol, cross, upper=False)
+        mean, half = self._condition(x, features)
         gaps = Gaps.between(self.layout, x, x)
         prior = total_covariance(self.layout, gaps, features, features, self.logs, self.rho2)
-        return prior_mean(features, self.logs, self.rho2) + cross.T @ self.alpha, prior - half.T @ half
+        return mean, prior - half.T @ half
 
-    def draws(self, x: Tensor, features: Tensor, normals: Tensor) -> Tensor:
+    def draws(self, x: Floats, features: Floats, normals: Floats) -> Floats:
         """Return joint draws (s x m) made of standard normals (s x m)."""
         mean, cov = self.joint(x, features)
-        return mean + normals @ stable_cholesky(cov).T
-
-    def noise_variance(self) -> Tensor:
-        """Return the n variances of the results' noise, known or inferred."""
-        return noise(self.data, self.logs)
+        return np.asarray(mean + normals @ stable_cholesky(cov).T)
 
     def typical_noise_variance(self) -> float:
         """Return the variance that the next result is expected to have."""
-        known = self.data.variance[torch.isfinite(self.data.variance)]
-        return float(known.median()) if len(known) == self.data.n else math.exp(2.0 * float(self.logs[-1]))
+        known = self.data.variance[np.isfinite(self.data.variance)]
+        everywhere = self.data.n and len(known) == self.data.n
+        return float(np.median(known)) if everywhere else math.exp(2.0 * float(self.logs[-1]))
 
-    def leave_one_out(self) -> tuple[Tensor, Tensor]:
+    def leave_one_out(self) -> tuple[Floats, Floats]:
         """Return for each result the mean and sd (noise included) that the others predict for it.
 
         Rasmussen & Williams (2006), eq. 5.12: both follow from K^-1, no refit.
         """
-        inverse = torch.cholesky_inverse(self.chol)
-        variance = 1.0 / torch.diagonal(inverse)
-        return self.data.y - self.alpha * variance, torch.sqrt(variance)
+        variance = 1.0 / np.diagonal(_inverse(self.chol))
+        return self.data.y - self.alpha * variance, np.sqrt(variance)
 
-    def _cross(self, x: Tensor, features: Tensor) -> Tensor:
+    def _condition(self, x: Floats, features: Floats) -> tuple[Floats, Floats]:
         gaps = Gaps.between(self.layout, self.data.x, x)
-        return total_covariance(self.layout, gaps, self.data.features, features, self.logs, self.rho2)
+        cross = total_covariance(self.layout, gaps, self.data.features, features, self.logs, self.rho2)
+        mean = prior_mean(features, self.logs, self.rho2) + cross.T @ self.alpha
+        return mean, np.asarray(solve_triangular(self.chol, cross, lower=True, check_finite=False))
 
 
-def prior_mean(features: Tensor, logs: Tensor, rho2: float) -> Tensor:
+def prior_mean(features: Floats, logs: Floats, rho2: float) -> Floats:
     """Return the mean before data: the simulator's, on the common scale."""
     if rho2 == 0.0:
-        return torch.zeros(len(features), dtype=torch.float64)
-    return math.sqrt(rho2) * torch.exp(logs[-3]) * features[:, 0]
+        return np.zeros(len(features))
+    return np.asarray(math.sqrt(rho2) * np.exp(logs[-3]) * features[:, 0])
 
 
-def total_covariance(layout: Layout, gaps: Gaps, a: Tensor, b: Tensor, logs: Tensor, rho2: float) -> Tensor:
+def total_covariance(layout: Layout, gaps: Gaps, a: Floats, b: Floats, logs: Floats, rho2: float) -> Floats:
     """Return the covariance before data between recipes with features a (n x k) and b (m x k)."""
-    k: Tensor = MEAN_SD**2 + (1.0 - rho2) * covariance(layout, gaps, logs[:-1])
+    k = MEAN_SD**2 + (1.0 - rho2) * covariance(layout, gaps, logs[:-1])
     if rho2 > 0.0:
-        k = k + rho2 * torch.exp(2.0 * logs[-3]) * (_freedom(a) @ b.T)
+        k += rho2 * np.exp(2.0 * logs[-3]) * (_freedom(a) @ b.T)
     return k
 
 
-def prior_variance(features: Tensor, logs: Tensor, rho2: float) -> Tensor:
+def prior_variance(features: Floats, logs: Floats, rho2: float) -> Floats:
     """Return the diagonal of `total_covariance`."""
-    k: Tensor = MEAN_SD**2 + (1.0 - rho2) * diagonal(logs[:-1], len(features))
+    k = MEAN_SD**2 + (1.0 - rho2) * diagonal(logs[:-1], len(features))
     if rho2 > 0.0:
-        k = k + rho2 * torch.exp(2.0 * logs[-3]) * (_freedom(features) * features).sum(1)
-    return k
+        k += rho2 * np.exp(2.0 * logs[-3]) * (_freedom(features) * features).sum(axis=1)
+    return np.asarray(k)
 
 
-def noise(data: Data, logs: Tensor) -> Tensor:
-    """Return the noise variance of each result."""
-    inferred = torch.exp(2.0 * logs[-1]).expand(data.n)
-    variance: Tensor = torch.where(torch.isnan(data.variance), inferred, data.variance)
-    return variance * data.inflation
-
-
-def fit(layout: Layout, data: Data, *, rho2: float, start: Tensor | None = None, max_iterations: int = 60) -> Posterior:
+def fit(layout: Layout, data: Data, *, rho2: float, start: Floats | None = None, max_iterations: int = 60) -> Posterior:
     """Fit kernel, scale and noise for a given share of the simulator, then condition on the data.
 
     Args:
         layout: of the space.
         data: n >= 0 results; with none, the process before data.
         rho2: share of variance that is the simulator's.
-        start: logs to start from (the last fit's), else the priors' means.
-        max_iterations: of L-BFGS.
+        start: logs to start from, else the priors' means.
+        max_iterations: of L-BFGS; 0 conditions at the start.
     """
-    centre, spread = layout.prior()
-    centre = torch.cat([centre, torch.tensor([LOG_NOISE_SD[0]], dtype=torch.float64)])
-    spread = torch.cat([spread, torch.tensor([LOG_NOISE_SD[1]], dtype=torch.float64)])
-    gaps = Gaps.between(layout, data.x, data.x)
-
-    def objective(values: Floats) -> tuple[float, Floats]:
-        logs = torch.tensor(values, requires_grad=True)
-        loss = -_log_density(layout, data, gaps, logs, rho2) + 0.5 * (((logs - centre) / spread) ** 2).sum()
-        (slope,) = torch.autograd.grad(loss, logs)
-        return float(loss.detach()), slope.numpy()
-
-    best = (centre if start is None else start).numpy()
-    if data.n:
-        bounds = list(zip((centre - 4 * spread).tolist(), (centre + 4 * spread).tolist(), strict=True))
+    centre, spread = hyperprior(layout)
+    density = _Density(layout, data, rho2, centre, spread)
+    logs = centre if start is None else start
+    if data.n and max_iterations:
         found = minimize(
-            objective,
-            best,
+            density.loss,
+            logs,
             jac=True,
             method="L-BFGS-B",
-            bounds=bounds,
+            bounds=Bounds(centre - 4.0 * spread, centre + 4.0 * spread),
             options={"maxiter": max_iterations, "ftol": 1e-7},
         )
-        best = found.x
-    with torch.no_grad():
-        return _condition(layout, data, gaps, torch.tensor(best), rho2, centre, spread)
+        logs = np.asarray(found.x)
+    chol, alpha = density.factor(logs, density.covariance(logs))
+    return Posterior(layout, data, rho2, logs, chol, alpha, density.value(logs, chol, alpha))
 
 
-def _log_density(layout: Layout, data: Data, gaps: Gaps, logs: Tensor, rho2: float) -> Tensor:
-    chol = stable_cholesky(_data_covariance(layout, data, gaps, logs, rho2))
-    residual = (data.y - prior_mean(data.features, logs, rho2))[:, None]
-    half = torch.linalg.solve_triangular(chol, residual, upper=False)
-    constant = 0.5 * data.n * math.log(2.0 * math.pi)
-    density: Tensor = -0.5 * (half * half).sum() - torch.log(torch.diagonal(chol)).sum() - constant
-    return density
+def hyperprior(layout: Layout) -> tuple[Floats, Floats]:
+    """Return mean and sd of the logs of all that is fitted: the kernel's, then the noise's sd."""
+    centre, spread = layout.prior()
+    return np.append(centre, LOG_NOISE_SD[0]), np.append(spread, LOG_NOISE_SD[1])
 
 
-def _condition(
-    layout: Layout, data: Data, gaps: Gaps, logs: Tensor, rho2: float, centre: Tensor, spread: Tensor
-) -> Posterior:
-    chol = stable_cholesky(_data_covariance(layout, data, gaps, logs, rho2))
-    residual = (data.y - prior_mean(data.features, logs, rho2))[:, None]
-    alpha = torch.cholesky_solve(residual, chol)[:, 0]
-    evidence = _log_density(layout, data, gaps, logs, rho2) - 0.5 * (((logs - centre) / spread) ** 2).sum()
-    return Posterior(layout, data, rho2, logs, chol, alpha, float(evidence))
+@dataclass(frozen=True)
+class _Density:
+    """Log marginal likelihood plus log priors, with its slopes."""
+
+    layout: Layout
+    data: Data
+    rho2: float
+    centre: Floats
+    spread: Floats
+    gaps: Gaps = field(init=False)
+    simulated: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gaps", Gaps.between(self.layout, self.data.x, self.data.x))
+        features = self.data.features
+        object.__setattr__(self, "simulated", _freedom(features) @ features.T if self.rho2 > 0.0 else np.zeros(()))
+
+    def covariance(self, logs: Floats) -> Floats:
+        """Return the n x n covariance of the results."""
+        k = MEAN_SD**2 + (1.0 - self.rho2) * covariance(self.layout, self.gaps, logs[:-1])
+        if self.rho2 > 0.0:
+            k += self.rho2 * np.exp(2.0 * logs[-3]) * self.simulated
+        k.flat[:: self.data.n + 1] += self._noise(logs)
+        return k
+
+    def factor(self, logs: Floats, k: Floats) -> tuple[Floats, Floats]:
+        """Return the Cholesky factor of k and K^-1 (y - mean)."""
+        chol = stable_cholesky(k)
+        residual = self.data.y - prior_mean(self.data.features, logs, self.rho2)
+        return chol, np.asarray(cho_solve((chol, True), residual, check_finite=False))
+
+    def value(self, logs: Floats, chol: Floats, alpha: Floats) -> float:
+        """Return the log density."""
+        residual = self.data.y - prior_mean(self.data.features, logs, self.rho2)
+        likelihood = (
+            -0.5 * residual @ alpha - np.log(np.diagonal(chol)).sum() - 0.5 * self.data.n * math.log(2 * math.pi)
+        )
+        return float(likelihood - 0.5 * (((logs - self.centre) / self.spread) ** 2).sum())
+
+    def loss(self, logs: Floats) -> tuple[float, Floats]:
+        """Return minus the log density and its slopes.
+
+        With W = alpha alpha' - K^-1 the likelihood's slope is 1/2 sum W dK + alpha dm.
+        """
+        k = self.covariance(logs)
+        chol, alpha = self.factor(logs, k)
+        weight = np.outer(alpha, alpha) - _inverse(chol)
+        slope = np.empty_like(logs)
+        _, kernel_slope = slopes(self.layout, self.gaps, logs[:-1], weight)
+        slope[:-1] = 0.5 * (1.0 - self.rho2) * kernel_slope
+        if self.rho2 > 0.0:
+            slope[-3] += self.rho2 * np.exp(2.0 * logs[-3]) * np.vdot(weight, self.simulated)
+            slope[-3] += alpha @ prior_mean(self.data.features, logs, self.rho2)
+        inferred = np.where(np.isnan(self.data.variance), np.exp(2.0 * logs[-1]), 0.0)
+        slope[-1] = np.diagonal(weight) @ inferred
+        slope -= (logs - self.centre) / self.spread**2
+        return -self.value(logs, chol, alpha), -slope
+
+    def _noise(self, logs: Floats) -> Floats:
+        known = self.data.variance
+        return np.where(np.isnan(known), np.exp(2.0 * logs[-1]), known) + self.data.extra
 
 
-def _data_covariance(layout: Layout, data: Data, gaps: Gaps, logs: Tensor, rho2: float) -> Tensor:
-    k = total_covariance(layout, gaps, data.features, data.features, logs, rho2)
-    return k + torch.diag(noise(data, logs))
-
-
-def _freedom(features: Tensor) -> Tensor:
+def _freedom(features: Floats) -> Floats:
     """The simulator's mean may be stretched a little; its directions of spread are as wide as they came."""
-    scaled = features.clone()
-    scaled[:, 0] = scaled[:, 0] * SCALE_FREEDOM**2
+    scaled = features.copy()
+    scaled[:, 0] *= SCALE_FREEDOM**2
     return scaled
 
 
-def stable_cholesky(matrix: Tensor) -> Tensor:
+def _inverse(chol: Floats) -> Floats:
+    """Return the inverse of the matrix whose lower Cholesky factor is given."""
+    half, _ = lapack.dpotri(chol, lower=1)
+    inverse: Floats = np.tril(half) + np.tril(half, -1).T
+    return inverse
+
+
+def stable_cholesky(matrix: Floats) -> Floats:
     """Return a lower Cholesky factor, adding to the diagonal as little as rounding demands."""
-    scale = float(torch.diagonal(matrix.detach()).mean()) if len(matrix) else 1.0
-    eye = torch.eye(len(matrix), dtype=matrix.dtype)
+    scale = float(np.diagonal(matrix).mean()) if len(matrix) else 1.0
     for power in range(6):
-        factor, info = torch.linalg.cholesky_ex(matrix + (JITTER * 10.0**power * scale) * eye)
-        if int(info) == 0:
-            return torch.as_tensor(factor)
+        stiff = matrix.copy()
+        stiff.flat[:: len(matrix) + 1] += JITTER * 10.0**power * scale
+        factor, info = lapack.dpotrf(stiff, lower=1, clean=1)
+        if info == 0:
+            return np.asarray(factor)
     raise ArithmeticError("covariance is not positive definite even with 0.1 % added to its diagonal")

@@ -16,29 +16,27 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from campaign.parameter import Category, Numeric
 from campaign.space import SearchSpace
 
-SQRT5 = math.sqrt(5.0)
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Layout:
     """Where numbers, names and descriptors stand in an encoded recipe, and the priors of the kernel's logs."""
 
-    numeric: tuple[int, ...]
-    categorical: tuple[int, ...]
-    descriptor_distance: tuple[Tensor | None, ...]
+    numeric: list[int]
+    categorical: list[int]
+    descriptor_distance: tuple[Floats | None, ...]
     """Per category, squared distance between any two names in scaled descriptors (levels x levels), or None."""
 
     @classmethod
     def of(cls, space: SearchSpace) -> Layout:
         """Read the layout off a space."""
-        numeric = tuple(i for i, p in enumerate(space.parameters) if isinstance(p, Numeric))
-        categorical = tuple(i for i, p in enumerate(space.parameters) if isinstance(p, Category))
+        numeric = [i for i, p in enumerate(space.parameters) if isinstance(p, Numeric)]
+        categorical = [i for i, p in enumerate(space.parameters) if isinstance(p, Category)]
         distances = tuple(descriptor_distance(space, category) for category in space.categories)
         return cls(numeric, categorical, distances)
 
@@ -47,7 +45,7 @@ class Layout:
         """Number of kernel parameters: l, h, g, s, o."""
         return len(self.numeric) + 2 * len(self.categorical) + 2
 
-    def prior(self) -> tuple[Tensor, Tensor]:
+    def prior(self) -> tuple[Floats, Floats]:
         """Return mean and sd of the logs of (l…, h…, g…, s, o): two vectors of `size`."""
         d, c = max(1, len(self.numeric)), len(self.categorical)
         with_table = [distance is not None for distance in self.descriptor_distance]
@@ -60,55 +58,89 @@ class Layout:
             math.log(0.5),
         ]
         spread = [*[0.8] * len(self.numeric), *[1.0] * c, *[1.0] * c, 0.7, 0.7]
-        return torch.tensor(mean, dtype=torch.float64), torch.tensor(spread, dtype=torch.float64)
+        return np.array(mean), np.array(spread)
 
 
 @dataclass(frozen=True)
 class Gaps:
     """Differences between n and m recipes, computed once and used at every step of a fit."""
 
-    squared: Tensor
+    squared: Floats
     """d x n x m, per numeric parameter."""
-    differs: Tensor
+    differs: Floats
     """c x n x m, 1 where names differ."""
-    described: Tensor
+    described: Floats
     """c x n x m, squared descriptor distance (0 without descriptors)."""
 
     @classmethod
-    def between(cls, layout: Layout, a: Tensor, b: Tensor) -> Gaps:
+    def between(cls, layout: Layout, a: Floats, b: Floats) -> Gaps:
         """Compare encoded recipes a (n x p) with b (m x p)."""
-        numeric_a, numeric_b = a[:, list(layout.numeric)].T, b[:, list(layout.numeric)].T
+        numeric_a, numeric_b = a[:, layout.numeric].T, b[:, layout.numeric].T
         squared = (numeric_a[:, :, None] - numeric_b[:, None, :]) ** 2
-        names_a, names_b = a[:, list(layout.categorical)].T.long(), b[:, list(layout.categorical)].T.long()
-        differs = (names_a[:, :, None] != names_b[:, None, :]).to(torch.float64)
-        described = torch.zeros_like(differs)
+        names_a, names_b = a[:, layout.categorical].T.astype(int), b[:, layout.categorical].T.astype(int)
+        differs = (names_a[:, :, None] != names_b[:, None, :]).astype(float)
+        described = np.zeros_like(differs)
         for i, distance in enumerate(layout.descriptor_distance):
             if distance is not None:
                 described[i] = distance[names_a[i][:, None], names_b[i][None, :]]
         return cls(squared, differs, described)
 
 
-def covariance(layout: Layout, gaps: Gaps, logs: Tensor) -> Tensor:
-    """Return k (n x m) for the kernel parameters `logs` (l…, h…, g…, s, o)."""
+@dataclass(frozen=True)
+class Terms:
+    """The factors of a covariance, kept for its slopes."""
+
+    matern: Floats
+    steep: Floats
+    """-2 dM/d(r^2): what the slopes in log l have in common."""
+    names: Floats
+    """c(x, x')."""
+
+
+def terms(layout: Layout, gaps: Gaps, logs: Floats, *, slopes: bool = False) -> Terms:
+    """Return the factors for the kernel parameters `logs` (l…, h…, g…, s, o)."""
     d, c = len(layout.numeric), len(layout.categorical)
-    inverse = torch.exp(-2.0 * logs[:d])
-    r2 = torch.tensordot(inverse, gaps.squared, dims=1) if d else torch.zeros(1, dtype=torch.float64)
-    r = SQRT5 * torch.sqrt(r2 + 1e-12)  # 1e-12: the root's slope must stay finite where recipes coincide
-    matern = (1.0 + r + r * r / 3.0) * torch.exp(-r)
-    scale, offset = torch.exp(2.0 * logs[-2]), torch.exp(2.0 * logs[-1])
+    shape = gaps.squared.shape[1:] if d else gaps.differs.shape[1:]
+    r = np.sqrt(5.0 * np.tensordot(np.exp(-2.0 * logs[:d]), gaps.squared, axes=1)) if d else np.zeros(shape)
+    decay = np.exp(-r)
+    matern = (1.0 + r + r * r / 3.0) * decay
+    steep = (5.0 / 3.0) * (1.0 + r) * decay if slopes else matern
     if not c:
-        return scale * (matern + offset)
-    weights, slopes = torch.exp(logs[d : d + c]), torch.exp(logs[d + c : d + 2 * c])
-    away = torch.tensordot(weights, gaps.differs, dims=1) + torch.tensordot(slopes, gaps.described, dims=1)
-    return scale * (matern + offset) * torch.exp(-away)
+        return Terms(matern, steep, np.ones(shape))
+    away = np.tensordot(np.exp(logs[d : d + c]), gaps.differs, axes=1)
+    away += np.tensordot(np.exp(logs[d + c : d + 2 * c]), gaps.described, axes=1)
+    return Terms(matern, steep, np.exp(-away))
 
 
-def diagonal(logs: Tensor, n: int) -> Tensor:
+def covariance(layout: Layout, gaps: Gaps, logs: Floats) -> Floats:
+    """Return k (n x m) for the kernel parameters `logs` (l…, h…, g…, s, o)."""
+    parts = terms(layout, gaps, logs)
+    return np.asarray(np.exp(2.0 * logs[-2]) * (parts.matern + np.exp(2.0 * logs[-1])) * parts.names)
+
+
+def slopes(layout: Layout, gaps: Gaps, logs: Floats, weight: Floats) -> tuple[Floats, Floats]:
+    """Return k (n x n) and sum_ij weight_ij dk_ij/dlogs for every kernel parameter."""
+    parts = terms(layout, gaps, logs, slopes=True)
+    d, c = len(layout.numeric), len(layout.categorical)
+    scale, offset = np.exp(2.0 * logs[-2]), np.exp(2.0 * logs[-1])
+    k = scale * (parts.matern + offset) * parts.names
+    lengths = weight * (scale * parts.steep * parts.names)
+    whole = weight * k
+    slope = np.empty(layout.size)
+    slope[:d] = [np.exp(-2.0 * logs[j]) * np.vdot(lengths, gaps.squared[j]) for j in range(d)]
+    slope[d : d + c] = [-np.exp(logs[d + i]) * np.vdot(whole, gaps.differs[i]) for i in range(c)]
+    slope[d + c : d + 2 * c] = [-np.exp(logs[d + c + i]) * np.vdot(whole, gaps.described[i]) for i in range(c)]
+    slope[-2] = 2.0 * whole.sum()
+    slope[-1] = 2.0 * scale * offset * np.vdot(weight, parts.names)
+    return k, slope
+
+
+def diagonal(logs: Floats, n: int) -> Floats:
     """Return k(x, x) for n recipes; it is the same for each."""
-    return (torch.exp(2.0 * logs[-2]) * (1.0 + torch.exp(2.0 * logs[-1]))).expand(n)
+    return np.full(n, np.exp(2.0 * logs[-2]) * (1.0 + np.exp(2.0 * logs[-1])))
 
 
-def descriptor_distance(space: SearchSpace, category: Category) -> Tensor | None:
+def descriptor_distance(space: SearchSpace, category: Category) -> Floats | None:
     """Return squared distances between a category's names in its descriptors, or None where it has none.
 
     Numbers are scaled to unit sd, texts become one column a value, and a property that is absent (NaN) is itself a
@@ -117,7 +149,7 @@ def descriptor_distance(space: SearchSpace, category: Category) -> Tensor | None
     table = space.descriptors.get(category.name)
     if table is None:
         return None
-    columns: list[npt.NDArray[np.float64]] = []
+    columns: list[Floats] = []
     for name in table.columns:
         column = table.loc[list(category.levels), name]
         numbers = column.to_numpy(dtype=float, na_value=np.nan) if _is_numeric(column.tolist()) else None
@@ -132,9 +164,8 @@ def descriptor_distance(space: SearchSpace, category: Category) -> Tensor | None
     scaled = [(column - column.mean()) / column.std() for column in columns if column.std() > 0]
     if not scaled:
         return None
-    points = torch.tensor(np.stack(scaled, axis=1))
-    squared: Tensor = torch.cdist(points, points) ** 2
-    return squared / (2.0 * len(scaled))
+    points = np.stack(scaled, axis=1)
+    return np.asarray(((points[:, None, :] - points[None, :, :]) ** 2).sum(axis=2) / (2.0 * len(scaled)))
 
 
 def _is_numeric(values: list[object]) -> bool:

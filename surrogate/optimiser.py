@@ -13,16 +13,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from campaign.errors import Refusal
+from campaign.parameter import Numeric
 from campaign.space import SearchSpace
 from surrogate import candidates
+from surrogate.answer import STOP_BELOW, Stopping, Window, recommended, ridge, stopping, window
 from surrogate.belief import Belief, learn
-from surrogate.chooser import Cost, Situation, best_tried, choose, promising
+from surrogate.chooser import Cost, Situation, choose
 from surrogate.design import first_recipes, first_size
 from surrogate.feasibility import Feasibility
 from surrogate.goals import Goals
 from surrogate.history import History, parse_cells, read_values
 from surrogate.kernel import Layout
 from surrogate.prior import Prior, as_function
+from surrogate.robustness import Slips
 
 Floats = npt.NDArray[np.float64]
 FORMAT: Final = 1
@@ -56,6 +59,7 @@ class Optimiser:
         descriptors: Mapping[str, Any] | None = None,
         forbidden: Iterable[Mapping[str, Any]] = (),
         log: Iterable[str] = (),
+        risk: Mapping[str, float | str] | None = None,
     ) -> None:
         """Set up a choice.
 
@@ -70,6 +74,8 @@ class Optimiser:
             descriptors: category to a table of its names' properties.
             forbidden: combinations that may not be made.
             log: parameters on a log scale.
+            risk: how far off a recipe may be mixed, e.g. `{"speed_rpm": "2%", "active_wt_pct": 0.5}`; the value that
+                is still reached in nine of ten mixes is then sought.
 
         Raises:
             Refusal: anything that makes no sense, in one sentence.
@@ -89,6 +95,8 @@ class Optimiser:
             name: Prior(as_function(prior, name), self._space, sign=sign)
             for name, sign in zip(self._outcomes, self._signs, strict=True)
         }
+        self._risk = dict(risk or {})
+        self._slips = Slips.of(self._risk, self._space)
         self._layout = Layout.of(self._space)
         self._base = candidates.coarse(self._space, seed=self._seed)
         self._history = History.empty(len(self._space.parameters), len(self._outcomes))
@@ -166,17 +174,46 @@ class Optimiser:
         return self._prediction(x, noisy=noisy).set_index(recipes.index)
 
     def recommend(self) -> pd.DataFrame:
-        """Return one row: the recipe with the best believed outcome, its mean, p05, p95, and the trust in the prior."""
+        """Return one row: the recipe with the best believed outcome, its mean, p05, p95, and the trust in the prior.
+
+        The recipe may be one that nobody has tried; the mean is the model's, not the luckiest result's.
+        """
+        best = recommended(self._situation(), self._rng(7))
+        prediction = self._prediction(best)[["mean", "p05", "p95"]]
+        return pd.concat([self._space.decode(best), prediction], axis=1).assign(trust=self.trust)
+
+    def window(self, tolerance: float = 0.05) -> Window:
+        """Return the recipes that are within tolerance of the best, with the chance of it (see `Window`)."""
+        if not 0 < tolerance < 1:
+            raise Refusal(f"tolerance {tolerance!r} must lie between 0 and 1, e.g. 0.05")
         situation = self._situation()
-        rng = np.random.default_rng([self._seed, len(self._history.x), 7])
-        x = np.vstack([promising(situation, rng), candidates.settable(self._space, best_tried(situation))])
-        name = situation.wanted[0]
-        mean, _ = situation.beliefs[name].mean_sd(x)
-        best = x[[int(np.argmax(mean + np.log(situation.feasibility.chance(x)) * situation.beliefs[name].scale))]]
-        prediction = self._prediction(best)
-        return pd.concat([self._space.decode(best), prediction[["mean", "p05", "p95"]]], axis=1).assign(
-            trust=self.trust
-        )
+        return window(situation, recommended(situation, self._rng(7)), tolerance=tolerance, rng=self._rng(8))
+
+    def ridge(self, first: str, second: str, *, tolerance: float = 0.05, n: int = 25) -> pd.DataFrame:
+        """Return an n x n grid over two numeric parameters, all else as recommended.
+
+        Returns:
+            Columns `first`, `second`, `mean`, `sd`, `probability` (of being within tolerance of the best), `allowed`.
+        """
+        for name in (first, second):
+            if not isinstance(self._space[name], Numeric):
+                raise Refusal(f"{name} is a choice among names; a ridge runs along two numeric parameters")
+        situation = self._situation()
+        best = recommended(situation, self._rng(7))
+        return ridge(situation, best, (first, second), tolerance=tolerance, n=n, rng=self._rng(9))
+
+    def stopping(self, smallest_worthwhile: float, *, bound: float = STOP_BELOW) -> Stopping:
+        """Return the chance that going on gains more than is worthwhile, and whether it is under the bound.
+
+        Args:
+            smallest_worthwhile: gain in the outcome's unit.
+            bound: chance under which to stop.
+        """
+        if not smallest_worthwhile >= 0:
+            raise Refusal(f"the smallest worthwhile gain {smallest_worthwhile!r} must be 0 or more")
+        situation = self._situation()
+        best = recommended(situation, self._rng(7))
+        return stopping(situation, best, smallest_worthwhile=smallest_worthwhile, bound=bound, rng=self._rng(10))
 
     @property
     def trust(self) -> float:
@@ -193,6 +230,7 @@ class Optimiser:
             "goal": self._goal if isinstance(self._goal, str) else dict(self._goal),
             "outcome_constraints": [constraint.text for constraint in self._goals.outcome_constraints],
             "seed": self._seed,
+            "risk": self._risk,
             "needs": [name for name, given in (("prior", self._has_prior), ("cost", self._cost)) if given],
             "x": self._history.x.tolist(),
             "values": _without_nan(self._history.values),
@@ -227,6 +265,7 @@ class Optimiser:
             prior=None if prior is _NOT_HANDED else prior,
             cost=None if cost is _NOT_HANDED else cost,
             seed=state["seed"],
+            risk=state["risk"],
         )
         p, k = len(made._space.parameters), len(made._outcomes)
         made._history = History(
@@ -241,7 +280,7 @@ class Optimiser:
 
     def _choose(self, n: int) -> Floats:
         history = self._history
-        rng = np.random.default_rng([self._seed, len(history.x), len(history.pending)])
+        rng = self._rng(0)
         under_way = np.vstack([history.x[~history.failed], history.pending])
         start = 0 if any(prior.width for prior in self._priors.values()) else first_size(self._space)
         first = first_recipes(
@@ -276,7 +315,12 @@ class Optimiser:
             pending,
             self._base,
             self._cost,
+            self._slips,
         )
+
+    def _rng(self, purpose: int) -> np.random.Generator:
+        """Chance that depends on seed and history alone, another for each purpose."""
+        return np.random.default_rng([self._seed, len(self._history.x), len(self._history.pending), purpose])
 
     def _believe(self) -> dict[str, Belief]:
         if self._believed != len(self._history.x):

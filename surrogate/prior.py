@@ -12,8 +12,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
-from torch import Tensor
 
 from campaign.errors import Refusal
 from campaign.space import SearchSpace
@@ -44,14 +42,14 @@ class Prior:
         if function is not None:
             self._scale()
 
-    def features(self, x: Floats) -> Tensor:
+    def features(self, x: Floats) -> Floats:
         """Return n x width features of n encoded recipes: the mean, then each draw's departure from it."""
         if not self.width or not len(x):
-            return torch.zeros((len(x), self.width), dtype=torch.float64)
+            return np.zeros((len(x), self.width))
         raw = self._raw(x)
         mean = raw.mean(axis=0)
         spread = (raw - mean) / (self._sd * np.sqrt(len(raw)))
-        return torch.tensor(np.vstack([(mean - self._centre) / self._sd, spread]).T)
+        return np.vstack([(mean - self._centre) / self._sd, spread]).T
 
     def values(self, x: Floats) -> Floats:
         """Return the prior's own mean at n encoded recipes, in its own unit."""

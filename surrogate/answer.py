@@ -1,0 +1,176 @@
+"""What a campaign ends in: the recommended recipe, its process window, and whether to go on.
+
+All three are read off joint posterior draws over one set of recipes: in every draw some recipe is best, and a recipe is
+within tolerance, or worth more than the recommended one, in some share of the draws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from campaign.parameter import Numeric
+from campaign.space import SearchSpace
+from surrogate import candidates
+from surrogate.chooser import Situation, best_tried, promising
+
+Floats = npt.NDArray[np.float64]
+
+DRAWS = 400
+LIKELY, SURE = 0.5, 0.9
+"""Chances that bound the two process windows."""
+STOP_BELOW = 0.1
+"""Default bound on the chance of a worthwhile gain under which a campaign should stop."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The region of recipes that are within tolerance of the best, as far as is known."""
+
+    tolerance: float
+    table: pd.DataFrame
+    """Recipes with `probability` of being within tolerance (and meeting every condition), highest first."""
+    ranges: pd.DataFrame
+    """Per parameter and chance (0.5, 0.9): lowest and highest value, or names, of the recipes that reach it."""
+    openers: pd.DataFrame
+    """Recipes whose trials would do most to open the window: nearest to the bar and least known."""
+    sentence: str
+
+    def at_least(self, chance: float) -> pd.DataFrame:
+        """Return the recipes whose probability reaches a chance."""
+        return self.table[self.table["probability"] >= chance]
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """Whether to go on."""
+
+    chance: float
+    """Chance that some recipe is better than the recommended one by more than the smallest worthwhile gain."""
+    expected_gain: float
+    """Mean over all that is possible of what the best recipe would gain, in the outcome's unit."""
+    stop: bool
+    sentence: str
+
+
+def recommended(situation: Situation, rng: np.random.Generator) -> Floats:
+    """Return the encoded recipe (1 x p) with the best believed outcome, tried or not."""
+    x = np.vstack([promising(situation, rng), candidates.settable(situation.space, best_tried(situation))])
+    return x[[int(np.argmax(worth(situation, x)))]]
+
+
+def worth(situation: Situation, x: Floats) -> Floats:
+    """Return the believed value of m recipes, lowered where they may fail, break a condition or bear no slips."""
+    belief = situation.beliefs[situation.wanted[0]]
+    mean, _ = belief.mean_sd(x)
+    doubt = np.log(situation.feasibility.chance(x)) + situation.log_chance_admissible(x)
+    return np.asarray(mean - situation.loss(situation.wanted[0], x) + belief.scale * doubt)
+
+
+def window(situation: Situation, best: Floats, *, tolerance: float, rng: np.random.Generator) -> Window:
+    """Return the process window around what may be best.
+
+    Args:
+        situation: what is believed.
+        best: the recommended recipe, 1 x p encoded.
+        tolerance: share of the best value that may be lost.
+        rng: of the draws.
+    """
+    x = _around_best(situation, best, rng)
+    probability = chance_within(situation, x, tolerance=tolerance, rng=rng)
+    order = np.argsort(-probability, kind="stable")
+    table = situation.space.decode(x[order]).assign(probability=probability[order])
+    ranges = pd.concat([_ranges(situation.space, table, chance) for chance in (LIKELY, SURE)], ignore_index=True)
+    return Window(tolerance, table, ranges, _openers(situation, x, probability), _window_sentence(table, tolerance))
+
+
+def chance_within(situation: Situation, x: Floats, *, tolerance: float, rng: np.random.Generator) -> Floats:
+    """Return for m recipes the chance of being within tolerance of the best of them, conditions met."""
+    draws = situation.outcomes(x, DRAWS, rng)
+    values = draws[situation.wanted[0]]
+    met = situation.admissible(draws, x)
+    top = np.where(met, values, -np.inf).max(axis=1, keepdims=True)
+    return np.asarray(((values >= top - tolerance * np.abs(top)) & met).mean(axis=0) * situation.feasibility.chance(x))
+
+
+def ridge(
+    situation: Situation, best: Floats, axes: tuple[str, str], *, tolerance: float, n: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Return an n x n grid over two parameters, all else as recommended: mean, sd and chance of being within tolerance."""
+    columns = [situation.space.names.index(axis) for axis in axes]
+    grid = np.repeat(best, n * n, axis=0)
+    first, second = np.meshgrid(np.linspace(0, 1, n), np.linspace(0, 1, n), indexing="ij")
+    grid[:, columns[0]], grid[:, columns[1]] = first.ravel(), second.ravel()
+    context = np.vstack([grid, _around_best(situation, best, rng)[:300]])
+    belief = situation.beliefs[situation.wanted[0]]
+    mean, sd = belief.mean_sd(grid)
+    probability = chance_within(situation, context, tolerance=tolerance, rng=rng)[: len(grid)]
+    table = situation.space.restore(grid)[list(axes)]
+    allowed = situation.space.feasible(situation.space.restore(grid))
+    sign = situation.goals.sign(situation.wanted[0])
+    return table.assign(mean=sign * mean, sd=sd, probability=np.where(allowed, probability, 0.0), allowed=allowed)
+
+
+def stopping(
+    situation: Situation, best: Floats, *, smallest_worthwhile: float, bound: float, rng: np.random.Generator
+) -> Stopping:
+    """Return the chance that going on could still gain more than is worthwhile."""
+    x = np.vstack([best, _around_best(situation, best, rng)])
+    draws = situation.outcomes(x, DRAWS, rng)
+    values = np.where(situation.admissible(draws, x), draws[situation.wanted[0]], -np.inf)
+    here = draws[situation.wanted[0]][:, 0]
+    gain = np.maximum(values.max(axis=1) - here, 0.0)
+    chance = float((gain > smallest_worthwhile).mean())
+    stop = chance < bound
+    sentence = (
+        f"The chance that any recipe gains more than {smallest_worthwhile:.4g} over the recommended one is {chance:.0%} "
+        f"({'under' if stop else 'not under'} the bound of {bound:.0%}); the expected gain is {gain.mean():.3g}: "
+        f"{'stop' if stop else 'go on'}."
+    )
+    return Stopping(chance, float(gain.mean()), stop, sentence)
+
+
+def _around_best(situation: Situation, best: Floats, rng: np.random.Generator) -> Floats:
+    """Recipes that matter for the question what is best: promising ones, the tried, and the recommended one's region."""
+    near = [candidates.around(situation.space, best, radius, 120, rng) for radius in (0.05, 0.15, 0.4)]
+    tried = candidates.settable(situation.space, best_tried(situation))
+    return candidates.unique(np.vstack([best, promising(situation, rng)[:300], tried, *near]))
+
+
+def _ranges(space: SearchSpace, table: pd.DataFrame, chance: float) -> pd.DataFrame:
+    inside = table[table["probability"] >= chance]
+    rows = []
+    for parameter in space.parameters:
+        column = inside[parameter.name]
+        if isinstance(parameter, Numeric):
+            low, high = (float(column.min()), float(column.max())) if len(inside) else (np.nan, np.nan)
+            rows.append({"chance": chance, "parameter": parameter.name, "low": low, "high": high, "names": ""})
+        else:
+            names = ", ".join(sorted(set(column)))
+            rows.append({"chance": chance, "parameter": parameter.name, "low": np.nan, "high": np.nan, "names": names})
+    return pd.DataFrame(rows)
+
+
+def _openers(situation: Situation, x: Floats, probability: Floats) -> pd.DataFrame:
+    _, sd = situation.beliefs[situation.wanted[0]].mean_sd(x)
+    doubt = probability * (1.0 - probability) * sd
+    order = np.argsort(-doubt, kind="stable")[:3]
+    return situation.space.decode(x[order]).assign(probability=probability[order], sd=sd[order])
+
+
+def _window_sentence(table: pd.DataFrame, tolerance: float) -> str:
+    counts = {chance: int((table["probability"] >= chance).sum()) for chance in (LIKELY, SURE)}
+    top = float(table["probability"].max())
+    if not counts[LIKELY]:
+        return (
+            f"No recipe is yet within {tolerance:.0%} of the best with a chance of {LIKELY:.0%} or more; the likeliest "
+            f"reaches {top:.0%}."
+        )
+    sure = f"{counts[SURE]} with {SURE:.0%}" if counts[SURE] else f"none with {SURE:.0%} (the likeliest has {top:.0%})"
+    return (
+        f"Of {len(table)} recipes looked at, {counts[LIKELY]} are within {tolerance:.0%} of the best with a chance of "
+        f"{LIKELY:.0%} or more, {sure}."
+    )

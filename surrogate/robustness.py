@@ -1,0 +1,69 @@
+"""What slips in setting and weighing cost: the value at risk of a recipe under perturbation of what is set.
+
+A recipe's loss is its believed value less the value that is still reached with a stated chance when speed is 2 % off or a
+share 0.5 wt% off. It is taken from the posterior mean (the draws would need a joint covariance over all perturbed recipes)
+and subtracted from every draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import qmc
+
+from campaign.errors import Refusal
+from campaign.parameter import Category
+from campaign.space import SearchSpace
+from surrogate.belief import Belief
+
+Floats = npt.NDArray[np.float64]
+SLIPS = 16
+"""Perturbed recipes per recipe."""
+LEVEL = 0.1
+"""The value that is missed with this chance is what counts."""
+
+
+@dataclass(frozen=True)
+class Slips:
+    """How far off recipes may be mixed: normal sd per parameter, absolute or relative."""
+
+    absolute: Mapping[str, float]
+    relative: Mapping[str, float]
+
+    @classmethod
+    def of(cls, risk: Mapping[str, float | str] | None, space: SearchSpace) -> Slips | None:
+        """Read e.g. `{"speed_rpm": "2%", "active_wt_pct": 0.5}`.
+
+        Raises:
+            Refusal: an unknown parameter, a category, or something that is neither a number nor a percentage.
+        """
+        if not risk:
+            return None
+        absolute: dict[str, float] = {}
+        relative: dict[str, float] = {}
+        for name, given in risk.items():
+            if isinstance(space[name], Category):
+                raise Refusal(f"risk: {name} is a choice among names; only numbers slip")
+            percent = isinstance(given, str) and given.strip().endswith("%")
+            try:
+                size = float(str(given).strip().removesuffix("%"))
+            except ValueError as error:
+                raise Refusal(f"risk of {name}: {given!r} is neither a number nor a percentage such as '2%'") from error
+            if not 0 <= size < np.inf:
+                raise Refusal(f"risk of {name}: {given!r} must be 0 or more")
+            (relative if percent else absolute)[name] = size / 100.0 if percent else size
+        return cls(absolute, relative)
+
+    def loss(self, belief: Belief, space: SearchSpace, x: Floats) -> Floats:
+        """Return for m encoded recipes what slips cost at the stated level, in the outcome's unit (>= 0)."""
+        normals = qmc.MultivariateNormalQMC(np.zeros(len(space.parameters)), rng=np.random.default_rng(0)).random(SLIPS)
+        mixed = space.restore(np.repeat(x, SLIPS, axis=0))
+        for j, name in enumerate(space.names):
+            push = np.tile(normals[:, j], len(x))
+            mixed[name] = mixed[name] if name not in self.relative else mixed[name] * (1.0 + self.relative[name] * push)
+            mixed[name] = mixed[name] if name not in self.absolute else mixed[name] + self.absolute[name] * push
+        reached = belief.mean_sd(space.encode(mixed))[0].reshape(len(x), SLIPS)
+        return np.asarray(np.clip(belief.mean_sd(x)[0] - np.quantile(reached, LEVEL, axis=1), 0.0, None))
