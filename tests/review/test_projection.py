@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import sqlite3
@@ -17,14 +18,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from mlflow.entities import Run, ViewType
 from review_example import OBJECTIVE, example_view
 
 from campaign.errors import Refusal
 from mlflow import MlflowClient
-from review import CampaignView, views
+from review import CampaignView, quiet, views
 from review.projection import MLflowUnreachable, Projection
 from review.runs import DIGEST, KEY
+
+_OF_MLFLOW = (
+    "mlflow.runName", "mlflow.user", "mlflow.source.name", "mlflow.parentRunId", "mlflow.note.content",
+    "mixwright.key", "mixwright.digest", "mixwright.frame", "mixwright.steps",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -465,3 +472,30 @@ def test_a_sync_is_silent(uri: str) -> None:
     )
     assert out.stdout == ""
     assert out.stderr == ""
+
+
+def test_the_servers_settings_are_those_that_the_code_uses() -> None:
+    text = (Path(__file__).parents[2] / "mlflow" / "server.yaml").read_text()
+    stored = yaml.safe_load(text)
+    assert stored["environment"] == quiet.settings()
+    assert stored["arguments"]["host"] == "127.0.0.1"
+
+
+def test_the_schema_names_what_is_written(uri: str, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    report.write_text("report")
+    view = small()
+    Projection(uri).sync(view, report=report)
+    schema = yaml.safe_load((Path(__file__).parents[2] / "mlflow" / "schema.yaml").read_text())
+    for kind, runs in (("trial_run", runs_of(uri)), ("campaign_run", runs_of(uri, kind="campaign"))):
+        for part in ("metrics", "tags"):
+            known = [name.strip() for names in schema[kind][part] for name in names.split(",")]
+            patterns = [
+                re.compile(re.sub("<[a-z]+>", ".+", re.escape(name).replace("\\<", "<").replace("\\>", ">")))
+                for name in known
+            ]
+            for run in runs.values():
+                for name in getattr(run.data, part):
+                    if part == "tags" and name in ("kind", *_OF_MLFLOW):
+                        continue
+                    assert any(pattern.fullmatch(name) for pattern in patterns), (kind, part, name)
