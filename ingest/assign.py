@@ -64,7 +64,8 @@ def find_cell(
     return Assignment(
         None,
         "unassigned",
-        f"{file_name} names no cell: it waits until you say --cell ID, put the id into its name, or its name on the sheet",
+        f"{file_name} names no cell: it waits until you say --cell ID, put the id into its name, or its name on the "
+        "sheet",
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,8 @@ def neware(path: Path, place: str, *, suffix: str) -> tuple[Series, dict[str, st
     """Read a Neware .nda or .ndax file: time is `total_time_s` (its wall clock can jump back), charge is positive."""
     if importlib.util.find_spec("fastnda") is None:
         raise Refusal(
-            f"{place}: is a Neware {suffix} file, which needs fastnda (pip install 'mixwright[neware]'); or export it as CSV"
+            f"{place}: is a Neware {suffix} file, which needs fastnda (pip install 'mixwright[neware]'); or export "
+            "it as CSV"
         )
     import fastnda
 
@@ -30,7 +33,8 @@ def neware(path: Path, place: str, *, suffix: str) -> tuple[Series, dict[str, st
     wrong = np.flatnonzero(np.diff(index) != 1)
     if len(wrong):
         raise Refusal(
-            f"{place}: record {index[wrong[0]]:g} is followed by {index[wrong[0] + 1]:g}; the file is damaged or cut off"
+            f"{place}: record {index[wrong[0]]:g} is followed by {index[wrong[0] + 1]:g}; the file is damaged or cut "
+            "off"
         )
     column = {
         name: frame[name].to_numpy().astype(float)
@@ -63,8 +67,8 @@ def neware(path: Path, place: str, *, suffix: str) -> tuple[Series, dict[str, st
     return series, _neware_metadata(fastnda.read_metadata(named))
 
 
-def _neware_metadata(found: dict[str, object]) -> dict[str, str]:
-    flat = dict(found)
+def _neware_metadata(found: Mapping[str, Any]) -> dict[str, str]:
+    flat: dict[str, Any] = dict(found)
     info = flat.get("TestInfo")
     if isinstance(info, dict) and isinstance(info.get("TestInfo"), dict):
         flat |= info["TestInfo"]
@@ -96,7 +100,8 @@ def parquet(path: Path, place: str, *, limits: Limits) -> Table:
             or file.metadata.num_rows * max(file.metadata.num_columns, 1) > 100 * limits.sheet_cells
         ):
             raise Refusal(
-                f"{place}: unpacks to {unpacked / 2**20:.0f} MiB in {file.metadata.num_rows} rows; the limit is {limits.unpacked_MiB} MiB (setting unpacked_MiB)"
+                f"{place}: unpacks to {unpacked / 2**20:.0f} MiB in {file.metadata.num_rows} rows; the limit is "
+                f"{limits.unpacked_MiB} MiB (setting unpacked_MiB)"
             )
         content = file.read(use_threads=False)
     except (arrow.ArrowException, OSError) as error:

@@ -38,9 +38,14 @@ _DISCHARGE = (
     "specificcapacity",
     "arealcapacity",
 )
-_CHARGE = tuple(
-    name.replace("discharge", "charge").replace("dischg", "chg").replace("dchg", "chg") for name in _DISCHARGE[:-4]
-) + ("qchg", "qcharge", "qc")
+_CHARGE = (
+    *tuple(
+        name.replace("discharge", "charge").replace("dischg", "chg").replace("dchg", "chg") for name in _DISCHARGE[:-4]
+    ),
+    "qchg",
+    "qcharge",
+    "qc",
+)
 _EFFICIENCY = ("coulombicefficiency", "ce", "efficiency", "cesamecycle", "ceoutin")
 _VOLTAGES = {
     "mean_discharge_voltage_V": ("meandischargevoltage", "averagedischargevoltage"),
@@ -113,15 +118,18 @@ def _cycles(table: Table, position: int) -> NDArray[np.int64]:
             raise Refusal(f"{table.where(row, position)}: {value:g} is no cycle number; expected 1, 2, 3, …")
         if row and value == cycle[row - 1]:
             raise Refusal(
-                f"{table.where(row, position)}: cycle {value:g} stands there twice; are two channels or cells in one file?"
+                f"{table.where(row, position)}: cycle {value:g} stands there twice; are two channels or cells in one "
+                "file?"
             )
         if row and value < cycle[row - 1]:
             raise Refusal(
-                f"{table.where(row, position)}: cycle {value:g} comes after cycle {cycle[row - 1]:g}; are two channels or cells in one file?"
+                f"{table.where(row, position)}: cycle {value:g} comes after cycle {cycle[row - 1]:g}; are two "
+                "channels or cells in one file?"
             )
     if len(cycle) and cycle[0] == 0:
         raise Refusal(
-            f"{table.where(0, position)}: cycles are counted from 1; is cycle 0 the formation? Number it on and say so on the trial"
+            f"{table.where(0, position)}: cycles are counted from 1; is cycle 0 the formation? Number it on and say "
+            "so on the trial"
         )
     return cycle.astype(int)
 
@@ -147,7 +155,8 @@ def _capacity(
     for row, value in enumerate(values.tolist()):
         if math.isnan(value) and row < len(values) - 1:
             raise Refusal(
-                f"{table.where(row, column)}: {cells[row] or 'empty'} where a capacity is needed; leave the row out or give its value"
+                f"{table.where(row, column)}: {cells[row] or 'empty'} where a capacity is needed; leave the row out "
+                "or give its value"
             )
         if value < 0:
             raise Refusal(f"{table.where(row, column)}: {value:g} is negative; a capacity is 0 or more")
@@ -170,7 +179,10 @@ def _capacity(
         if of_composite:
             scale = None if facts.active_wt_pct is None else scale * 100.0 / facts.active_wt_pct
     if scale is None:
-        sentence = f"{place}: counts per {'gram' if quantity == 'capacity_per_mass' else 'cm2'}, so the {needed[0]} of the cell is needed; give it with the cell (a file's own mass is never used)"
+        sentence = (
+            f"{place}: counts per {'gram' if quantity == 'capacity_per_mass' else 'cm2'}, so the {needed[0]} of the "
+            "cell is needed; give it with the cell (a file's own mass is never used)"
+        )
         if need_mAh:
             raise Refusal(sentence)
         findings.append(Finding("mass", "flag", sentence))
@@ -180,7 +192,8 @@ def _capacity(
         Finding(
             "mass",
             "note",
-            f"{header.text.strip()} was read per {gram if quantity == 'capacity_per_mass' else 'cm2'} and turned into mAh with the cell's {needed[0]}",
+            f"{header.text.strip()} was read per {gram if quantity == 'capacity_per_mass' else 'cm2'} and turned "
+            f"into mAh with the cell's {needed[0]}",
         )
     )
     return values * scale, values, key

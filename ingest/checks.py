@@ -1,4 +1,4 @@
-"""The checks that caught real errors in real files: sign, time unit, two capacities, plausible values. Each says what it found."""
+"""The checks that caught real errors in real files: sign, clocks, two capacities, plausible values; each says what it found."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from campaign.errors import Refusal
-from ingest.findings import Finding, Start
+from ingest.findings import Finding, Level, Start
 from ingest.halfcycles import HalfCycle, signs
 from ingest.series import Series
 
@@ -64,10 +64,11 @@ def sign(series: Series, place: str) -> Finding:
     )
     if share < SIGN_REFUSED and not polarised:
         raise Refusal(
-            f"{place}: the voltage falls where the current is positive and rises where it is negative (only {share:.0%} agree); "
+            f"{place}: the voltage falls where the current is positive and rises where it is negative (only "
+            f"{share:.0%} agree); "
             "charge must be positive: reverse the sign of the current column, or export with charge positive"
         )
-    level = "ok" if share >= SIGN_WARNED else "warning"
+    level: Level = "ok" if share >= SIGN_WARNED else "warning"
     return Finding("sign", level, f"{share:.1%} of the voltage change goes with the sign of the current", value=share)
 
 
@@ -87,9 +88,10 @@ def time_unit(series: Series, place: str) -> Finding:
         if abs(ratio / factor - 1) < 0.05:
             name = f"{factor:g} times" if factor > 1 else f"1/{1 / factor:g} of"
             raise Refusal(
-                f"{place}: the wall clock moves {name} the test time; the unit of the time column is not what its header says"
+                f"{place}: the wall clock moves {name} the test time; the unit of the time column is not what its "
+                "header says"
             )
-    level = "ok" if 0.9 <= ratio <= 1.5 else "warning"
+    level: Level = "ok" if 0.9 <= ratio <= 1.5 else "warning"
     return Finding("time_unit", level, f"the wall clock moves {ratio:.3g} times the test time", value=ratio)
 
 
@@ -107,8 +109,11 @@ def two_capacities(cycles: pd.DataFrame) -> list[Finding]:
             gap = abs(ours - theirs) / max(ours, theirs, 1e-300)
             worst = max(worst, gap)
             if gap > WARN_SHARE:
-                level = "flag" if gap > FLAG_SHARE else "warning"
-                sentence = f"cycle {row['cycle']} {kind}: integral {ours:.5g} mAh, vendor {theirs:.5g} mAh ({gap:.1%} apart); the integral is used"
+                level: Level = "flag" if gap > FLAG_SHARE else "warning"
+                sentence = (
+                    f"cycle {row['cycle']} {kind}: integral {ours:.5g} mAh, vendor {theirs:.5g} mAh ({gap:.1%} "
+                    "apart); the integral is used"
+                )
                 findings.append(Finding("two_capacities", level, sentence, cycle=int(row["cycle"]), value=gap))
     if not compared:
         return [Finding("two_capacities", "note", "the file has no usable capacity counter; the integral stands alone")]
@@ -138,7 +143,8 @@ def step_clock(series: Series, place: str) -> list[Finding]:
     middle = float(np.median(ratio))
     if abs(middle - 1) > 0.2 and float(np.mean(np.abs(ratio / middle - 1) < 0.02)) > 0.8:
         raise Refusal(
-            f"{place}: inside a step the test time moves {middle:.3g} times the step time, so one of the two is in another unit than its header says"
+            f"{place}: inside a step the test time moves {middle:.3g} times the step time, so one of the two is in "
+            "another unit than its header says"
         )
     return [
         Finding("step_clock", "ok", f"inside a step the test time moves {middle:.4g} times the step time", value=middle)
@@ -194,7 +200,8 @@ def refuse_sweep(series: Series, halves: list[HalfCycle], place: str) -> None:
         low, high = np.quantile(rates, [0.25, 0.75])
         if high <= 1.3 * low:
             raise Refusal(
-                f"{place}: the voltage is swept at a steady {float(np.median(rates)) * 1000:.3g} mV/s and the current follows: a voltammogram, not galvanostatic cycling"
+                f"{place}: the voltage is swept at a steady {float(np.median(rates)) * 1000:.3g} mV/s and the "
+                "current follows: a voltammogram, not galvanostatic cycling"
             )
 
 
@@ -243,7 +250,8 @@ def plausible(cycles: pd.DataFrame, facts: CellFacts, *, start: Start, place: st
         value = row[name]
         if np.isfinite(value) and value >= MAX_CE:
             raise Refusal(
-                f"{place}: cycle {row['cycle']} has a coulombic efficiency ({name}) of {value:.0%}, which cannot be; are two columns swapped or cycles missing?"
+                f"{place}: cycle {row['cycle']} has a coulombic efficiency ({name}) of {value:.0%}, which cannot be; "
+                "are two columns swapped or cycles missing?"
             )
         if np.isfinite(value) and not 0.5 <= value <= 1.2:
             findings.append(
@@ -262,10 +270,14 @@ def _against_theory(amount: float, theory: float, what: str, place: str, cycle: 
     share = amount / theory
     if share >= MAX_THEORY:
         raise Refusal(
-            f"{place}: {what} gave {amount:.4g} mAh, {share:.3g} times the theory of this cell ({theory:.4g} mAh); is the unit, or the cell's mass, right?"
+            f"{place}: {what} gave {amount:.4g} mAh, {share:.3g} times the theory of this cell ({theory:.4g} mAh); "
+            "is the unit, or the cell's mass, right?"
         )
     if share > HIGH_SHARE:
-        sentence = f"{what}: {amount:.4g} mAh is {share:.2g} times the theory of the active ({theory:.4g} mAh); doubled, or the wrong mass?"
+        sentence = (
+            f"{what}: {amount:.4g} mAh is {share:.2g} times the theory of the active ({theory:.4g} mAh); doubled, or "
+            "the wrong mass?"
+        )
         return [Finding("theory", "flag", sentence, cycle=cycle, value=share)]
     if share < LOW_SHARE and cycle == 1:
         return [

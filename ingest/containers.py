@@ -42,12 +42,14 @@ def check_zip(path: Path, place: str, *, limits: Limits) -> list[str]:
             total = sum(member.file_size for member in members)
             if total > limits.unpacked_MiB * 1024 * 1024:
                 raise Refusal(
-                    f"{place}: unpacks to {total / 2**20:.0f} MiB; the limit is {limits.unpacked_MiB} MiB (setting unpacked_MiB)"
+                    f"{place}: unpacks to {total / 2**20:.0f} MiB; the limit is {limits.unpacked_MiB} MiB (setting "
+                    "unpacked_MiB)"
                 )
             for member in members:
                 if member.file_size > _SMALL and member.file_size > limits.zip_ratio * max(member.compress_size, 1):
                     raise Refusal(
-                        f"{place}: its part {member.filename[:60]!r} unpacks to {member.file_size // max(member.compress_size, 1)} times "
+                        f"{place}: its part {member.filename[:60]!r} unpacks to "
+                        f"{member.file_size // max(member.compress_size, 1)} times "
                         f"its size; the limit is {limits.zip_ratio} (setting zip_ratio): this looks like a zip bomb"
                     )
                 name = member.filename.replace("\\", "/")
@@ -88,8 +90,10 @@ def check_workbook(path: Path, place: str, *, limits: Limits) -> dict[str, Sheet
         box = scan.last_row * max(scan.last_column, 1)
         if box > limits.sheet_cells:
             raise Refusal(
-                f"{place}: {name.rsplit('/', 1)[-1]} reaches to row {scan.last_row}, column {scan.last_column} and fills {scan.cells} cells; "
-                f"the limit is {limits.sheet_cells} cells from corner to corner (setting sheet_cells): delete stray far cells or split the file"
+                f"{place}: {name.rsplit('/', 1)[-1]} reaches to row {scan.last_row}, column {scan.last_column} and "
+                f"fills {scan.cells} cells; "
+                f"the limit is {limits.sheet_cells} cells from corner to corner (setting sheet_cells): delete stray "
+                "far cells or split the file"
             )
     return scans
 

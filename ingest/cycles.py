@@ -39,8 +39,11 @@ COLUMNS = (
     "discharge_areal_capacity_mAh_cm2",
     "charge_areal_capacity_mAh_cm2",
 )
-"""Per gram of active and per cm2 only with the cell's own mass and area, or as a capacity table gives them. `…_state` is complete, ended (with the file, by all signs complete), running, partial or absent; only complete and ended
-half-cycles have a capacity; what a running or partial one gave stands in `…_so_far_mAh`. Efficiencies are fractions."""
+"""Columns of a cycle table. `…_state` is complete, ended (with the file, and by all signs whole), running, partial or absent.
+
+Only complete and ended half-cycles have a capacity; what a running or partial one gave stands in `…_so_far_mAh`.
+Efficiencies are fractions. Per gram of active and per cm2 only with the cell's own mass and area, or as a table gives them.
+"""
 
 State = Literal["complete", "ended", "running", "partial", "absent"]
 PARTIAL_SHARE = 0.7
@@ -105,13 +108,19 @@ def _partial_reason(series: Series, halves: list[HalfCycle]) -> str | None:
     counter = counter if counter is not None else series.counter_mAh
     begun = float(abs(counter[0])) if counter is not None and len(counter) else 0.0
     if begun > 0.01 * max(half.charge_mAh for half in halves):
-        return f"the file starts in the middle of a test (its counter begins at {begun:.4g} mAh), so the first {kind} is partial"
+        return (
+            f"the file starts in the middle of a test (its counter begins at {begun:.4g} mAh), so the first {kind} "
+            "is partial"
+        )
     following = [half for half in halves[1:] if half.sign == first.sign]
     if len(halves) > 2 and following and first.charge_mAh < PARTIAL_SHARE * following[0].charge_mAh:
         share = first.charge_mAh / following[0].charge_mAh
         return f"the first {kind} gave {share:.0%} of the next one, so it did not start from a limit and is partial"
     if len(halves) > 1 and halves[1].charge_mAh > 3 * first.charge_mAh:
-        return f"the first {kind} gave less than a third of what followed it, so it did not start from a limit and is partial"
+        return (
+            f"the first {kind} gave less than a third of what followed it, so it did not start from a limit and is "
+            "partial"
+        )
     return None
 
 

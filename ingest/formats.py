@@ -110,7 +110,8 @@ def _zip(path: Path, place: str, *, limits: Limits) -> Found:
     if any(name.endswith((".ndc", "VersionInfo.xml")) for name in names):
         return Found("neware-ndax", *binary.neware(path, place, suffix=".ndax"))
     raise Refusal(
-        f"{place}: is a zip archive of {len(names)} files and neither a workbook nor a Neware .ndax; unpack it and give the file itself"
+        f"{place}: is a zip archive of {len(names)} files and neither a workbook nor a Neware .ndax; unpack it and "
+        "give the file itself"
     )
 
 
@@ -119,7 +120,8 @@ def _workbook(path: Path, place: str, *, limits: Limits) -> Found:
     book = workbook.open_book(path, place, limits=limits)
     if workbook.marker(path):
         raise Refusal(
-            f"{place}: is a lab sheet, not a cycler file; hand it in with the campaign (mixwright ingest CAMPAIGN {place})"
+            f"{place}: is a lab sheet, not a cycler file; hand it in with the campaign (mixwright ingest CAMPAIGN "
+            f"{place})"
         )
     found: list[tuple[str, int, bool]] = []
     for sheet in book.reader.sheet_names:
@@ -132,8 +134,8 @@ def _workbook(path: Path, place: str, *, limits: Limits) -> Found:
     chosen = series or [(sheet, number) for sheet, number, _ in found]
     if not chosen:
         raise Refusal(
-            f"{place}: no sheet names the columns of a time series (test time, current, voltage) or of capacities by cycle; its sheets are "
-            + ", ".join(book.reader.sheet_names[:8])
+            f"{place}: no sheet names the columns of a time series (test time, current, voltage) or of capacities by "
+            "cycle; its sheets are " + ", ".join(book.reader.sheet_names[:8])
         )
     if len(chosen) > 1:
         names = ", ".join(repr(sheet) for sheet, _ in chosen[:6])
@@ -150,7 +152,8 @@ def _arbin_res(table: Table) -> Found:
     tests = sorted(set(table.floats(at["Test_ID"]).tolist()))
     if len(tests) > 1:
         raise Refusal(
-            f"{table.place}: holds {len(tests)} tests (Test_ID {', '.join(f'{test:g}' for test in tests[:5])}); export one test for each cell"
+            f"{table.place}: holds {len(tests)} tests (Test_ID {', '.join(f'{test:g}' for test in tests[:5])}); "
+            "export one test for each cell"
         )
     points = table.floats(at["Data_Point"])
     ordered = series_reader.in_order(table, points)
@@ -195,7 +198,10 @@ def _no_header(document: text.Document) -> str:
     if not lines:
         return f"{document.place}: holds no text"
     if any("Cycle ID" in line or "Step ID" in line for line in lines[:4]) and "Record ID" in " ".join(lines[:4]):
-        return f"{document.place}: is Neware's layered export (cycle, step and record rows in one table); export it again unlayered, as .ndax or as plain record CSV"
+        return (
+            f"{document.place}: is Neware's layered export (cycle, step and record rows in one table); export it "
+            "again unlayered, as .ndax or as plain record CSV"
+        )
     widest = max(lines, key=lambda line: max(line.count(mark) for mark in text.DELIMITERS))
     mark = max(text.DELIMITERS, key=widest.count)
     cells = [parse(cell.strip().strip('"')) for cell in widest.split(mark)][:30]
@@ -211,7 +217,8 @@ def _no_header(document: text.Document) -> str:
     )
     hint = f"; for {named[0][:40]!r} {nearest(named[0], known)}" if named else ""
     return (
-        f"{document.place}: no row names the columns of a time series (test time, current, voltage) or of capacities by cycle "
+        f"{document.place}: no row names the columns of a time series (test time, current, voltage) or of capacities "
+        "by cycle "
         f"(cycle, discharge capacity), with units; seen were {seen}{hint}"
     )
 

@@ -71,7 +71,7 @@ def install(folder: Path) -> None:
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         if event in _REFUSED or event.startswith(_REFUSED_PREFIXES):
-            if event == "ctypes.dlsym" or event == "ctypes.dlopen" and arguments[0] is None:
+            if event == "ctypes.dlsym" or (event == "ctypes.dlopen" and arguments[0] is None):
                 return
             raise PermissionError(f"a file being read attempted {event}")
         if event == "compile" and _from_text(arguments[1]):

@@ -4,8 +4,8 @@ A half-cycle is a run of one current sign. Rests (|I| <= 0.1 % of the largest), 
 not end it. Charge is the integral of I dt: trapezoids between rows of one step; across a step change, the current before
 holds until the change and the current after from there on. The instant of the change comes from the step time where
 the file has one; else a step whose last interval is irregular was logged at its end, and an even grid is read as its
-first time stamp says (rows at 0, dt, … stand for the interval that follows, rows at dt, 2 dt, … for the one before). A current that
-is the mean since the row before is taken as that.
+first time stamp says (rows at 0, dt, … stand for the interval that follows, rows at dt, 2 dt, … for the one before). A
+current that is the mean since the row before is taken as that.
 A half-cycle under 2 % of the largest, between larger ones, is a pulse: dropped with a note, its neighbours joined.
 """
 

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:[eE][+-]?[0-9]{1,3})?", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:[.,][0-9]{3})+[.,][0-9]+", re.ASCII)
-_DASHES = str.maketrans({"−": "-", "‐": "-", "‑": "-", "–": "-"})  # noqa: RUF001 - the very characters that people type
+_DASHES = str.maketrans({"−": "-", "‐": "-", "‑": "-", "–": "-"})
 _CLOCK = re.compile(r"(?:(\d{1,5})d\s+)?(\d{1,6}):([0-5]?\d):([0-5]?\d(?:\.\d{1,9})?)", re.ASCII)
 _DAYS_CLOCK = re.compile(r"(\d{1,5})-([01]\d|2[0-3]):([0-5]\d):([0-5]\d(?:\.\d{1,9})?)", re.ASCII)
 _ISO = re.compile(

@@ -124,7 +124,10 @@ def _ending(answer: dict[str, Any], stderr: Path, limits: Limits) -> str:
     lines = [line.strip() for line in words.splitlines() if line.strip()]
     last = shown(lines[-1]) if lines else "no message"
     if answer["exit"] == -signal.SIGXCPU or (answer["exit"] == -signal.SIGKILL and answer["cpu_s"] >= limits.cpu_s):
-        return f"needed more than {limits.cpu_s} s of computing to read (setting cpu_s); it is damaged, hostile or far too large"
+        return (
+            f"needed more than {limits.cpu_s} s of computing to read (setting cpu_s); it is damaged, hostile or far "
+            "too large"
+        )
     if answer["exit"] == -signal.SIGALRM:
         return f"took longer than {limits.wall_s} s to read (setting wall_s); it is damaged, hostile or far too large"
     if (
@@ -133,8 +136,14 @@ def _ending(answer: dict[str, Any], stderr: Path, limits: Limits) -> str:
         or "Cannot allocate" in words
         or answer["exit"] == -signal.SIGKILL
     ):
-        return f"needed more than {limits.memory_MiB} MiB of memory to read (setting memory_MiB); it is damaged, hostile or far too large"
-    return f"the reader gave up ({last}); the file is damaged or of a version we do not know: export it again, as CSV if that stays so"
+        return (
+            f"needed more than {limits.memory_MiB} MiB of memory to read (setting memory_MiB); it is damaged, "
+            "hostile or far too large"
+        )
+    return (
+        f"the reader gave up ({last}); the file is damaged or of a version we do not know: export it again, as CSV "
+        "if that stays so"
+    )
 
 
 def _ask(request: dict[str, Any], limits: Limits, name: str) -> dict[str, Any]:
@@ -158,7 +167,8 @@ def _ask(request: dict[str, Any], limits: Limits, name: str) -> dict[str, Any]:
             if attempt == 2 or not ready:
                 break
     raise Refusal(
-        f"{name}: the reading process ended without an answer; try again, and if it stays so the file is hostile or damaged"
+        f"{name}: the reading process ended without an answer; try again, and if it stays so the file is hostile or "
+        "damaged"
     )
 
 

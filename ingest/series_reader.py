@@ -31,6 +31,7 @@ _DISCHARGE_STATES = (
 )
 _REST_STATES = ("r", "rest", "p", "s", "o", "i", "", "pause", "suspend", "end", "idle", "silence")
 _DATES = (
+    "%m/%d/%y %H:%M:%S",
     "%m/%d/%Y %H:%M:%S",
     "%d/%m/%Y %H:%M:%S",
     "%Y/%m/%d %H:%M:%S",
@@ -84,7 +85,10 @@ def read(table: Table) -> tuple[str, Series]:
         current_derived=derived,
         interval_mean=derived or (at["current_mA"] is not None and table.header[at["current_mA"]].startswith("<I>")),
         notes=table.notes,
-        **counters,
+        charge_counter_mAh=counters["charge_counter_mAh"],
+        discharge_counter_mAh=counters["discharge_counter_mAh"],
+        counter_mAh=counters["counter_mAh"],
+        throughput_mAh=counters["throughput_mAh"],
     )
     return layout.format, _checked_order(_directed(table, at["state"], layout, series), table)
 
@@ -198,21 +202,21 @@ def _wall(table: Table, position: int | None) -> Floats | None:
         scale = 86400.0 if 2e4 < size < 8e4 else (1e-3 if size > 1e11 else 1.0)
         return fast * scale if bool(np.isfinite(fast).all()) else None
     cells = table.cells.column(position)
-    if all(isinstance(cell, datetime) for cell in cells):
-        first = cells[0]
-        return np.array([(cell - first).total_seconds() for cell in cells])
+    moments = [cell for cell in cells if isinstance(cell, datetime)]
+    if len(moments) == len(cells):
+        return np.array([(cell - moments[0]).total_seconds() for cell in moments])
     texts = [str(cell).strip() for cell in cells]
     form = next((form for form in _DATES if _fits(texts[0], form) and _fits(texts[-1], form)), None)
     if form is None:
         return None
-    first = datetime.strptime(texts[0], form)  # noqa: DTZ007 - only differences are used
-    last = datetime.strptime(texts[-1], form)  # noqa: DTZ007
+    first = datetime.strptime(texts[0], form)
+    last = datetime.strptime(texts[-1], form)
     return np.linspace(0.0, (last - first).total_seconds(), len(texts)) if last >= first else None
 
 
 def _fits(text: str, form: str) -> bool:
     try:
-        datetime.strptime(text, form)  # noqa: DTZ007
+        datetime.strptime(text, form)
     except ValueError:
         return False
     return True
@@ -229,7 +233,8 @@ def _directed(table: Table, position: int | None, layout: Layout, series: Series
             sign[row] = 1.0 if state in _CHARGE_STATES else -1.0
         elif state not in _REST_STATES and series.current_mA[row] != 0:
             raise Refusal(
-                f"{table.where(row, position)}: nobody knows the state {state!r}, and the current has no sign; known are C, D and R"
+                f"{table.where(row, position)}: nobody knows the state {state!r}, and the current has no sign; known "
+                "are C, D and R"
             )
     return replace(
         series,
@@ -243,7 +248,8 @@ def _checked_order(series: Series, table: Table) -> Series:
     if len(fall):
         row = int(fall[0]) + 1
         raise Refusal(
-            f"{table.place}, row {table.first_row + row}: the test time falls from {series.time_s[row - 1]:g} s to {series.time_s[row]:g} s; "
+            f"{table.place}, row {table.first_row + row}: the test time falls from {series.time_s[row - 1]:g} s to "
+            f"{series.time_s[row]:g} s; "
             "two tests or two channels stand in one file, or rows were sorted: export one test in order of time"
         )
     return series

@@ -59,7 +59,7 @@ ID_COLUMNS = (
     Column("check", "check", "", "text", "id", "belongs to the trial beside it; do not change"),
 )
 
-_RECIPE = (
+_RECIPE: tuple[tuple[str, str, str, Kind], ...] = (
     ("speed_rpm", "speed", "rpm", "number"),
     ("time_h", "net mixing time", "h", "number"),
     ("active", "active", "", "text"),
@@ -84,7 +84,7 @@ _RECIPE = (
 )
 ASKED_COLUMNS = tuple(
     Column(key, f"asked {title}", unit, kind, "asked", "as asked; locked") for key, title, unit, kind in _RECIPE
-)  # type: ignore[arg-type]
+)
 
 DONE_COLUMNS = (
     Column("state", "state", "", "state", "done", "where this trial stands"),
@@ -174,25 +174,39 @@ OUTCOME_COLUMNS = (
 )
 
 
+_TYPED = "only without a cycler file"
+_OUTCOME_UNITS = (
+    ("_mAh_g_composite", "mAh per g of composite"),
+    ("_mAh_g_active", "mAh per g of active"),
+    ("_mAh_g", "mAh/g"),
+    ("_mAh_cm2", "mAh/cm2"),
+    ("_mAh", "mAh"),
+    ("_Wh_kg_composite", "Wh per kg of composite"),
+    ("_pct", "%"),
+    ("_h", "h"),
+    ("_V", "V"),
+)
+
+
+def outcome_by_header(header: str) -> Column | None:
+    """Return the outcome column that was written with this header, or None."""
+    for ending, unit in _OUTCOME_UNITS:
+        title = header.removesuffix(f" ({unit})")
+        if title != header and ("cycle" in title or "capacity" in title) and title == title.strip():
+            return outcome_column(title.replace(" ", "_") + ending)
+    return None
+
+
 def outcome_column(key: str) -> Column:
     """Make a column for an outcome whose name ends in its unit, such as `discharge_capacity_cycle_100_mAh_g_composite`."""
     known = {column.key: column for column in OUTCOME_COLUMNS}
     if key in known:
         return known[key]
-    for ending, unit in (
-        ("_mAh_g_composite", "mAh per g of composite"),
-        ("_mAh_g_active", "mAh per g of active"),
-        ("_mAh_g", "mAh/g"),
-        ("_mAh_cm2", "mAh/cm2"),
-        ("_mAh", "mAh"),
-        ("_pct", "%"),
-        ("_h", "h"),
-        ("_V", "V"),
-    ):
+    for ending, unit in _OUTCOME_UNITS:
         if key.endswith(ending):
             title = key.removesuffix(ending).replace("_", " ")
-            return Column(key, title, unit, "number", "outcome", "only without a cycler file", 0, 1e6)
-    return Column(key, key.replace("_", " "), "", "number", "outcome", "only without a cycler file")
+            return Column(key, title, unit, "number", "outcome", _TYPED, 0, 1e6)
+    return Column(key, key.replace("_", " "), "", "number", "outcome", _TYPED)
 
 
 def columns(outcomes: tuple[str, ...]) -> tuple[Column, ...]:

@@ -18,7 +18,7 @@ from ingest import numbers, sandbox
 from ingest import sheet_columns as layout
 from ingest.findings import Finding
 from ingest.limits import Limits
-from ingest.sheet_columns import Column
+from ingest.sheet_columns import Column, Group
 from ingest.spreadsheet_text import bare
 
 _SAME = 1e-4
@@ -104,33 +104,23 @@ class _Reader:
         for needed in layout.ID_COLUMNS:
             if ("id", needed.key) not in present:
                 raise Refusal(
-                    f"{self.place}, row 1: the column {needed.header!r} is missing; it says which trial a row belongs to"
+                    f"{self.place}, row 1: the column {needed.header!r} is missing; it says which trial a row "
+                    "belongs to"
                 )
         self.count = len(page["columns"][0]) if page["columns"] else 0
 
     def _column(self, header: str, by_header: Mapping[str, Column]) -> Column:
         if header in by_header:
             return by_header[header]
-        title, _, unit = header.rpartition(" (")
-        for ending in ("mAh per g of composite", "mAh per g of active", "mAh/cm2", "mAh/g", "mAh", "%", "h", "V"):
-            if (
-                title
-                and unit == f"{ending})"
-                and "cycle" in title
-                or title
-                and unit == f"{ending})"
-                and "capacity" in title
-            ):
-                key = {
-                    "mAh per g of composite": "mAh_g_composite",
-                    "mAh per g of active": "mAh_g_active",
-                    "mAh/cm2": "mAh_cm2",
-                }.get(ending, {"mAh/g": "mAh_g", "%": "pct"}.get(ending, ending))
-                return layout.outcome_column(f"{title.replace(' ', '_')}_{key}")
+        outcome = layout.outcome_by_header(header)
+        if outcome is not None:
+            return outcome
+        title = header.rpartition(" (")[0]
         if title and any(known.rpartition(" (")[0] == title for known in by_header):
             right = next(known for known in by_header if known.rpartition(" (")[0] == title)
             raise Refusal(
-                f"{self.place}, row 1: the column {header!r} has another unit than the sheet was written with; right is {right!r}"
+                f"{self.place}, row 1: the column {header!r} has another unit than the sheet was written with; right "
+                f"is {right!r}"
             )
         raise Refusal(f"{self.place}, row 1: nobody knows the column {header!r}: {nearest(header, by_header)}")
 
@@ -156,14 +146,16 @@ class _Reader:
         self._check_cell(trial, state, read, number)
         return SheetRow(trial, number, state, done, mix, read["powder"], read["cell"], read["outcome"], note)
 
-    def _check_identity(self, trial: str, cells: Mapping[tuple[str, str], tuple[Column, Any]], number: int) -> None:
+    def _check_identity(self, trial: str, cells: Mapping[tuple[Group, str], tuple[Column, Any]], number: int) -> None:
         if not trial:
             raise Refusal(
-                f"{self.place}, row {number}, column 'trial': empty, but the row holds values; copy the trial id and check of its trial"
+                f"{self.place}, row {number}, column 'trial': empty, but the row holds values; copy the trial id and "
+                "check of its trial"
             )
         if trial not in self.asked:
             raise Refusal(
-                f"{self.place}, row {number}, column 'trial': nobody knows the trial {trial!r}: {nearest(trial, self.asked)}"
+                f"{self.place}, row {number}, column 'trial': nobody knows the trial {trial!r}: "
+                f"{nearest(trial, self.asked)}"
             )
         asked = self.asked[trial]
         for column in layout.ASKED_COLUMNS:
@@ -173,13 +165,16 @@ class _Reader:
             expected = asked[column.key]
             if not _same(value, expected):
                 raise Refusal(
-                    f"{self.place}, row {number}, column {column.header!r}: says {value} but trial {trial} was asked at "
-                    f"{layout.spelled(expected)}; was one column sorted alone? What was really done goes into the 'done' columns"
+                    f"{self.place}, row {number}, column {column.header!r}: says {value} but trial {trial} was asked "
+                    "at "
+                    f"{layout.spelled(expected)}; was one column sorted alone? What was really done goes into the "
+                    "'done' columns"
                 )
         check = str(cells["id", "check"][1])
         if check and check != layout.checksum(trial, asked):
             raise Refusal(
-                f"{self.place}, row {number}, column 'check': {check} does not belong to trial {trial}; was one column sorted or copied alone?"
+                f"{self.place}, row {number}, column 'check': {check} does not belong to trial {trial}; was one "
+                "column sorted or copied alone?"
             )
         if not check:
             raise Refusal(
@@ -215,13 +210,14 @@ class _Reader:
             raise Refusal(f"{where}: {amount:g} {column.unit} is negative; it must be 0 or more".replace("  ", " "))
         if not column.low <= amount <= column.high:
             raise Refusal(
-                f"{where}: {amount:g} is not possible; expected {column.low:g} to {column.high:g} {column.unit}; is the unit right?"
+                f"{where}: {amount:g} is not possible; expected {column.low:g} to {column.high:g} {column.unit}; is "
+                "the unit right?"
             )
         return amount
 
     def _mixed(self, trial: str, typed: dict[str, Any], number: int) -> tuple[dict[str, float], dict[str, float | str]]:
         """Split what was typed about the mix into recipe columns (what the model learns from) and the record of the mix."""
-        done = {key: float(typed.pop(key)) for key in ("speed_rpm", "time_h") if key in typed}
+        done: dict[str, float] = {key: float(typed.pop(key)) for key in ("speed_rpm", "time_h") if key in typed}
         weighed = {part: typed.get(f"weighed_{part}_g") for part in ("active", "sse", "carbon")}
         given = {part: float(mass) for part, mass in weighed.items() if mass is not None}
         asked = self.asked[trial]
@@ -237,7 +233,8 @@ class _Reader:
                     self._notice(
                         "weighed",
                         "warning",
-                        f"row {number}: {part} was weighed at {done[f'{part}_wt_pct']:.2f} wt% where {asked[f'{part}_wt_pct']:g} was asked",
+                        f"row {number}: {part} was weighed at {done[f'{part}_wt_pct']:.2f} wt% where "
+                        f"{asked[f'{part}_wt_pct']:g} was asked",
                     )
         elif given:
             missing = next(part for part in needed if part not in given)
@@ -252,7 +249,8 @@ class _Reader:
         cell, outcome = read["cell"], read["outcome"]
         if (outcome or cell.get("file")) and not cell.get("cell_id"):
             raise Refusal(
-                f"{self.place}, row {number}, column 'cell id': empty, but the row holds a result of a cell of trial {trial}; give the cell a name"
+                f"{self.place}, row {number}, column 'cell id': empty, but the row holds a result of a cell of trial "
+                f"{trial}; give the cell a name"
             )
         started, stopped = cell.get("started_at"), cell.get("stopped_at")
         if started and stopped and stopped < started:
@@ -269,7 +267,10 @@ class _Reader:
         if mass and area:
             loading, asked = float(mass) / float(area), float(self.asked[trial]["loading_mg_cm2"])
             if asked > 0 and not 0.5 <= loading / asked <= 2.0:
-                level = f"row {number}: active mass {mass:g} mg on {area:g} cm2 is {loading:.3g} mg/cm2 where {asked:g} was asked; is it mass of active, in mg?"
+                level = (
+                    f"row {number}: active mass {mass:g} mg on {area:g} cm2 is {loading:.3g} mg/cm2 where {asked:g} "
+                    "was asked; is it mass of active, in mg?"
+                )
                 self._notice("mass", "flag", level)
 
     def _notice(self, check: str, level: Any, sentence: str) -> None:
@@ -296,12 +297,14 @@ def _refuse_contradictions(rows: tuple[SheetRow, ...], place: str) -> None:
         if other is not row and same != (row.state, row.done, row.mix, row.powder, row.cell, row.outcome):
             what = f"cell {key[1]!r} of trial {row.trial}" if key[1] else f"trial {row.trial} without a cell id"
             raise Refusal(
-                f"{place}, rows {other.row} and {row.row}: both speak of {what} and say different things; keep one, or give each cell its own id"
+                f"{place}, rows {other.row} and {row.row}: both speak of {what} and say different things; keep one, "
+                "or give each cell its own id"
             )
     owner: dict[Any, SheetRow] = {}
     for row in rows:
         cell = row.cell.get("cell_id")
         if cell and owner.setdefault(cell, row).trial != row.trial:
             raise Refusal(
-                f"{place}, row {row.row}, column 'cell id': cell {cell!r} stands at trial {owner[cell].trial} (row {owner[cell].row}) already"
+                f"{place}, row {row.row}, column 'cell id': cell {cell!r} stands at trial {owner[cell].trial} (row "
+                f"{owner[cell].row}) already"
             )

@@ -19,17 +19,22 @@ from ingest.spreadsheet_text import inert
 
 _SPARE_ROWS = 40
 _SAFETY = (
-    "Sulfide electrolytes give off H2S with moist air: weigh, mix and open the jar in the glovebox or a dry room only; keep a H2S alarm near.",
+    "Sulfide electrolytes give off H2S with moist air: weigh, mix and open the jar in the glovebox or a dry room "
+    "only; keep a H2S alarm near.",
     "Let the jar cool to room temperature before you open it; it may be hot and under pressure.",
     "Se, Te and their compounds are toxic by dust: closed containers, gloves, no sweeping.",
     "Fine carbon and sulfur dust can burn: no sparks, no open balance in air draught.",
 )
 _STEPS = (
-    "1. Weigh each row of the sheet 'Weighing'. Type the balance readings on the sheet 'Trials' (white columns, grams).",
-    "2. Mix. Net hours are hours of rotation; the clock runs longer (see 'Weighing'). If speed or time was not as asked, type what was done.",
+    "1. Weigh each row of the sheet 'Weighing'. Type the balance readings on the sheet 'Trials' (white columns, "
+    "grams).",
+    "2. Mix. Net hours are hours of rotation; the clock runs longer (see 'Weighing'). If speed or time was not as "
+    "asked, type what was done.",
     "3. Build the cell. Type cell id, channel, active mass (mg of S, Se or Te in this cell) and area (cm2).",
-    "4. More than one cell of a mix: copy the whole row and give it another cell id. Rows may be sorted, copied, or left out.",
-    "5. Leave empty what is not known yet; hand the sheet in as often as you like (mixwright ingest CAMPAIGN this-file.xlsx).",
+    "4. More than one cell of a mix: copy the whole row and give it another cell id. Rows may be sorted, copied, or "
+    "left out.",
+    "5. Leave empty what is not known yet; hand the sheet in as often as you like (mixwright ingest CAMPAIGN "
+    "this-file.xlsx).",
     "6. Put the name of the cycler file into 'file', or put the cell id into the name of the file.",
     "7. Dates as 2026-03-04 10:30. Numbers without a unit. No formulas: paste values.",
 )
@@ -114,10 +119,16 @@ class _Writer:
             page.set_column(position, position, 16 if column.kind in ("text", "date") else 12)
             self._validate(page, position, column, last)
         page.set_row(0, 48)
-        for row, (trial, asked) in enumerate(designs.iterrows(), start=1):
-            values = {**filled.get(str(trial), {}), "state": states[trial]}
+        for row, ((trial, asked), said) in enumerate(zip(designs.iterrows(), states, strict=True), start=1):
+            values = {**filled.get(str(trial), {}), "state": said}
             for position, column in enumerate(self.columns):
-                self._cell(page, row, position, self._value(column, str(trial), asked.to_dict(), values), column)
+                self._cell(
+                    page,
+                    row,
+                    position,
+                    self._value(column, str(trial), {str(name): cell for name, cell in asked.items()}, values),
+                    column,
+                )
         for row in range(len(designs) + 1, last + 1):
             for position, column in enumerate(self.columns):
                 page.write_blank(row, position, None, self.open_text if column.kind in ("text", "date") else self.open)
@@ -182,7 +193,7 @@ class _Writer:
                     "input_message": told,
                     "error_type": "warning",
                     "error_title": "Outside the range",
-                    "error_message": f"Expected a number between {low:g} and {high:g} {column.unit}. Keep it if it is what was done.",
+                    "error_message": f"Expected {low:g} to {high:g} {column.unit}. Keep it if it is what was done.",
                 },
             )
         elif column.group not in ("id", "asked"):

@@ -75,7 +75,8 @@ def read_history(path: Path, *, limits: Limits | None = None) -> History:
     for header, cells in content:
         if header not in known and not _OUTCOME.fullmatch(header):
             raise Refusal(
-                f"{place}, row 1: nobody knows the column {header!r}: {nearest(header, known)}; an outcome's name ends in its unit, such as discharge_capacity_cycle_50_mAh_g_composite"
+                f"{place}, row 1: nobody knows the column {header!r}: {nearest(header, known)}; an outcome's name "
+                "ends in its unit, such as discharge_capacity_cycle_50_mAh_g_composite"
             )
         columns[header] = cells
     if not any(name in columns for name in ("speed_rpm", "time_h", "sse", "active_wt_pct")):
@@ -154,7 +155,8 @@ def read_powder(path: Path, *, known_trials: pd.Index | None = None, limits: Lim
     for row in table.to_dict(orient="records"):
         if known_trials is not None and row["trial"] not in known_trials:
             raise Refusal(
-                f"{place}, row {row['row']}, column 'trial': nobody knows {row['trial']!r}: {nearest(row['trial'], [str(t) for t in known_trials])}"
+                f"{place}, row {row['row']}, column 'trial': nobody knows {row['trial']!r}: "
+                f"{nearest(row['trial'], [str(t) for t in known_trials])}"
             )
     return table
 

@@ -12,15 +12,15 @@ from types import MappingProxyType
 from typing import Any
 
 from campaign.errors import Refusal
-from ingest import sheet_columns as layout
 from ingest import formats, text, understand, workbook
+from ingest import sheet_columns as layout
 from ingest.limits import Limits
 
 INPUT = "input"
 
 
 _REHEARSAL = b"cycle,discharge capacity (Ah),charge capacity (Ah)\n1,1,0.9\n2,0.9,0.9\n"
-_REHEARSED = MappingProxyType(
+_REHEARSED: Mapping[str, Any] = MappingProxyType(
     {"name": "rehearsal", "start": None, "facts": {}, "finished": False, "need_mAh": False, "converted": None}
 )
 
@@ -63,7 +63,8 @@ def sheet(folder: Path, limits: Limits, arguments: Mapping[str, Any]) -> dict[st
         )
     if book.scans[page].last_row > limits.sheet_rows:
         raise Refusal(
-            f"{place}, sheet {page!r}: has {book.scans[page].last_row} rows; a lab sheet has {limits.sheet_rows} at most (setting sheet_rows)"
+            f"{place}, sheet {page!r}: has {book.scans[page].last_row} rows; a lab sheet has {limits.sheet_rows} at "
+            "most (setting sheet_rows)"
         )
     table = workbook.sheet_table(book, page)
     return {"sheet": page, "version": version, **_plain(table)}

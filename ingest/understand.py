@@ -48,11 +48,12 @@ def compare(folder: Path, limits: Limits, arguments: Mapping[str, Any]) -> dict[
     newer = _open(folder, "input", names[1], arguments["converted"][1], limits)
     if older.format != newer.format:
         raise Refusal(
-            f"{names[1]}: is {newer.format} where the earlier version {names[0]} was {older.format}; they cannot be compared row by row"
+            f"{names[1]}: is {newer.format} where the earlier version {names[0]} was {older.format}; they cannot be "
+            "compared row by row"
         )
     old, new = _rows(older), _rows(newer)
     count = min(len(next(iter(old.values()))), len(next(iter(new.values()))))
-    differences = []
+    differences: list[dict[str, Any]] = []
     for name, before in old.items():
         after = new.get(name)
         if after is None:
@@ -109,7 +110,8 @@ def _series(found: formats.Found, series: Series, facts: CellFacts, arguments: M
             Finding(
                 "start",
                 "warning",
-                f"the trial starts with {start} but the file begins with a {begins}; that half-cycle belongs to no cycle",
+                f"the trial starts with {start} but the file begins with a {begins}; that half-cycle belongs to no "
+                "cycle",
             )
         )
     states, state_findings = cycles.states(series, halves, finished=arguments["finished"])

@@ -45,7 +45,10 @@ class Comparison:
         """One sentence for people."""
         if self.kind == "changed":
             first = self.differences[0]
-            return f"data row {first.row}, {first.column}: was {first.old:g}, is {first.new:g}; the past was changed, so take it as an amendment or refuse it"
+            return (
+                f"data row {first.row}, {first.column}: was {first.old:g}, is {first.new:g}; the past was changed, "
+                "so take it as an amendment or refuse it"
+            )
         return {
             "same": f"the same {self.old_rows} rows as before",
             "extends": f"{self.new_rows - self.old_rows} rows more than the {self.old_rows} before, which are unchanged",

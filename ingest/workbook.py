@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import stat
 import zipfile
@@ -124,7 +125,7 @@ def pairs(book: Book) -> dict[str, str]:
         if "info" not in sheet.lower():
             continue
         rows = book.rows(sheet, count=12)
-        for names, values in zip(rows, rows[1:], strict=False):
+        for names, values in itertools.pairwise(rows):
             if sum(isinstance(name, str) and name != "" for name in names) >= 4:
                 found |= {
                     str(name).strip().lower().replace(" ", "_"): str(value).strip()
