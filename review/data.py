@@ -50,6 +50,10 @@ def _empty(table: str) -> Callable[[], pd.DataFrame]:
     return lambda: pd.DataFrame(columns=list(_REQUIRED[table]))
 
 
+PLANNED = frozenset({"proposed", "issued"})
+"""States of a trial that nobody has begun to mix."""
+
+
 def is_measured(evaluator: str) -> bool:
     """Say whether values of this evaluator come from a real cell.
 

@@ -95,9 +95,9 @@ class Projection:
             self._set_aside(view.name)
         return self.sync(view, report=report)
 
-    def links(self, experiment_id: str, *, base_url: str) -> dict[str, str]:
-        """Return the addresses to hand out: name of a saved view -> its page on the MLflow server at `base_url`."""
-        return {name: views.link(base_url, experiment_id, key) for key, name in views.NAMES.items()}
+    def links(self, synced: Synced, *, base_url: str) -> dict[str, str]:
+        """Return the addresses to hand out, name -> page on the MLflow server at `base_url`."""
+        return views.links(base_url, synced.experiment_id, synced.campaign_run_id)
 
     @cached_property
     def _client(self) -> MlflowClient:
@@ -260,7 +260,7 @@ def _grows_into(run: Run, content: RunContent) -> bool:
 
 
 def _experiment_note(view: CampaignView, experiment_id: str) -> str:
-    pages = [f"- [{name}]({views.link('', experiment_id, key).lstrip('/')})" for key, name in views.NAMES.items()]
+    pages = [f"- [{name}]({link.lstrip('/')})" for name, link in views.links("", experiment_id).items()]
     return campaign_note(view) + "\n\n" + "\n".join(pages)
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import pandas as pd
 
-from review.data import CampaignView, is_measured
+from review.data import PLANNED, CampaignView, is_measured
 from review.words import number, short_recipe, text
 
-STATUS = {"proposed": "SCHEDULED", "issued": "SCHEDULED", "completed": "FINISHED", "failed": "FAILED",
+STATUS = {**dict.fromkeys(PLANNED, "SCHEDULED"), "completed": "FINISHED", "failed": "FAILED",
           "abandoned": "KILLED", "excluded": "KILLED"}  # fmt: skip
 """State of a trial -> status of its run; any other state is work in progress, RUNNING."""
 

@@ -66,11 +66,19 @@ def unpack(tag: str) -> dict[str, Any]:
     return state
 
 
-def link(base_url: str, experiment_id: str, key: str) -> str:
-    """Return the address of a saved view on a running MLflow server."""
-    charts = "" if key == TABLE else "&compareRunsMode=CHART"
-    page = f"{base_url.rstrip('/')}/#/experiments/{quote(experiment_id)}/runs"
-    return f"{page}?workflowType=machine_learning&viewStateShareKey={quote(key)}{charts}"
+def links(base_url: str, experiment_id: str, campaign_run_id: str = "") -> dict[str, str]:
+    """Return the pages of a campaign on a running MLflow server: the saved views, then the campaign's run and report."""
+    runs = f"{base_url.rstrip('/')}/#/experiments/{quote(experiment_id)}/runs"
+    # Without the workflow's name MLflow opens its pages for language models.
+    training = "workflowType=machine_learning"
+    found = {
+        name: f"{runs}?{training}&viewStateShareKey={quote(key)}{'' if key == TABLE else '&compareRunsMode=CHART'}"
+        for key, name in NAMES.items()
+    }
+    if campaign_run_id:
+        run = f"{runs}/{quote(campaign_run_id)}"
+        found |= {"Recommended recipe": f"{run}?{training}", "Report": f"{run}/artifacts/report.html?{training}"}
+    return found
 
 
 def _state(

@@ -20,15 +20,15 @@ CAPACITY = "discharge_areal_capacity_mAh_cm2"
 
 
 def curves(view: CampaignView, *, best: int = 4, published: int = 5) -> pd.DataFrame:
-    """Return the records of the best trials and of the published cells with most cycles.
+    """Return the records of the best trials, of as many cells that are still testing, and of published cells.
 
     Returns:
         Long table: `trial_id`, `evaluator`, `rank` (1 = best of its table), `recipe`, `cycle`, the areal capacity.
     """
-    chosen = view.ranked(view.trials).head(best)
-    if chosen.empty:
-        chosen = view.trials[view.trials["trial_id"].isin(view.cycling["trial_id"])].head(best)
-    parts = [_records(chosen, view.cycling)]
+    ranked_trials = view.ranked(view.trials)
+    begun = view.trials["trial_id"].isin(view.cycling["trial_id"]) & view.trials["state"].eq("testing")
+    running = view.trials[begun & ~view.trials["trial_id"].isin(ranked_trials["trial_id"])]
+    parts = [_records(pd.concat([ranked_trials.head(best), running.head(best)]), view.cycling)]
     points = view.published_cycling.dropna(subset=[CAPACITY]).groupby("trial_id")["cycle"].agg(["size", "max"])
     known = points[(points["size"] > 1) & points.index.isin(view.published["trial_id"])]
     ranked = list(view.ranked(view.published)["trial_id"])
@@ -48,6 +48,7 @@ def _records(trials: pd.DataFrame, cycling: pd.DataFrame) -> pd.DataFrame:
             "evaluator": trials["evaluator"].to_numpy(),
             "rank": range(1, len(trials) + 1),
             "recipe": [short_recipe(row) for row in trials.to_dict("records")],
+            "state": trials["state"].to_numpy(),
         }
     )
     records = cycling[["trial_id", "cycle", CAPACITY]].dropna()
@@ -80,15 +81,15 @@ def capacity_against_cycle(view: CampaignView, *, best: int = 4, published: int 
     axes.set_xlim(0, float(table["cycle"].max()))
     _name_ends(axes, ends)
     for evaluator in table["evaluator"].unique():
-        measured = is_measured(evaluator)
-        words = f"{shorten(evaluator, 30)} ({'measured' if measured else 'simulated'})"
-        axes.plot([], [], ls=":" if measured else "-", lw=2, label=words, **_mark(evaluator))
+        words = f"{shorten(evaluator, 30)} ({'measured' if is_measured(evaluator) else 'simulated'})"
+        axes.plot([], [], lw=2, label=words, **_mark(evaluator))
     axes.legend(loc="upper right", ncols=2, fontsize=10)
     objective = shorten(view.objective.label, 60)
     caption = (
         f"The best trials by the objective ({objective[:1].lower()}{objective[1:]}) beside published cells; "
         "bold: the best of each. "
-        "Marks on a dotted line are measured points; the line between them only guides the eye."
+        "Cells still testing are drawn as far as they are. "
+        "A dotted line joins points between which nothing was measured: it only guides the eye."
     )
     return Plot(NAME, TITLE, caption, figure, table)
 
@@ -99,6 +100,7 @@ def _draw_curve(axes: Axes, rows: pd.DataFrame) -> _End:
     style = _mark(evaluator)
     strong = style["color"]
     # Measured records of a whole test have a hundred points: a mark on each would hide the line.
+    sparse = len(rows) < 0.5 * (last["cycle"] - first["cycle"])
     axes.plot(
         rows["cycle"],
         rows[CAPACITY],
@@ -106,12 +108,13 @@ def _draw_curve(axes: Axes, rows: pd.DataFrame) -> _End:
         marker=style["marker"],
         markevery=max(1, len(rows) // 12),
         markersize=6 if leads else 5,
-        ls=":" if is_measured(evaluator) else "-",
+        ls=":" if sparse else "-",
         lw=2.4 if leads and not is_measured(evaluator) else 1.5,
         zorder=4 if leads else 3,
         clip_on=False,
     )
     words = f"{shorten(str(first['trial_id']), 24)}: {shorten(first['recipe'], 60)}"
+    words += ", testing" if first["state"] == "testing" else ""
     return _End(float(last["cycle"]), float(last[CAPACITY]), words, strong, "bold" if leads else "normal")
 
 

@@ -8,11 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from review.data import CampaignView, is_measured
+from review.data import PLANNED, CampaignView, is_measured
 from review.plots.figure import Plot, empty_plot, look, new_figure, styled
 from review.words import shorten
 
 NAME, TITLE = "objective_over_speed_time", "Objective over speed and time"
+_DARK_EDGE = [withStroke(linewidth=3, foreground="#333333")]
 _WHITE_EDGE = [withStroke(linewidth=3.5, foreground="white")]
 
 
@@ -98,7 +99,19 @@ def _draw_tried(view: CampaignView, axes: Axes) -> None:
     for table, words in ((view.published, "published"), (view.trials, "tried")):
         if not {"speed_rpm", "time_h"} <= set(table.columns):
             continue
-        for evaluator, rows in table.groupby("evaluator", sort=False):
+        planned = table["state"].isin(PLANNED)
+        axes.scatter(
+            table.loc[planned, "speed_rpm"],
+            table.loc[planned, "time_h"],
+            s=40,
+            marker="x",
+            color="white",
+            linewidths=1.8,
+            zorder=5,
+            path_effects=_DARK_EDGE,
+            label="planned, not tried yet" if planned.any() else None,
+        )
+        for evaluator, rows in table[~planned].groupby("evaluator", sort=False):
             style = look(str(evaluator))
             same = _same_elsewhere(view, rows)
             kind = f"{words}, {'measured' if is_measured(str(evaluator)) else 'simulated'}"

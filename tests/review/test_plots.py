@@ -70,6 +70,14 @@ def test_surface_data_holds_surface_ridge_trials_and_published(view: CampaignVie
     assert data["what"].value_counts()[["trial", "published"]].to_list() == [24, 15]
 
 
+def test_a_recipe_that_nobody_mixed_is_not_shown_as_tried(view: CampaignView) -> None:
+    trials = view.trials.assign(state=["proposed", *["completed"] * 23])
+    axes = draw(replace(view, trials=trials), "objective_over_speed_time").figure.axes[0]
+    by_label = {c.get_label(): np.asarray(c.get_offsets()) for c in axes.collections if isinstance(c, PathCollection)}
+    planned = by_label["planned, not tried yet"]
+    assert planned.tolist() == [[trials["speed_rpm"][0], trials["time_h"][0]]]
+
+
 def test_sse_comparison_puts_the_best_first_and_keeps_the_never_tried(view: CampaignView) -> None:
     data = draw(view, "sse_comparison").data.set_index("sse")
     assert data.index[0] == "LPSClI"

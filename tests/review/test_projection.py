@@ -25,7 +25,7 @@ from review_example import OBJECTIVE, example_view
 from campaign.errors import Refusal
 from mlflow import MlflowClient
 from review import CampaignView, quiet, views
-from review.projection import MLflowUnreachable, Projection
+from review.projection import MLflowUnreachable, Projection, Synced
 from review.runs import DIGEST, KEY
 
 _OF_MLFLOW = (
@@ -351,11 +351,13 @@ def test_views_name_columns_that_exist(uri: str) -> None:
 
 
 def test_links_open_the_views_of_the_experiment() -> None:
-    links = Projection("http://127.0.0.1:5000").links("7", base_url="http://127.0.0.1:5000/")
-    assert links["Trials, best first"].startswith(
-        "http://127.0.0.1:5000/#/experiments/7/runs?workflowType=machine_learning&"
+    done = Synced(experiment_id="7", campaign_run_id="abc", written=0, kept=0, deleted=0)
+    links = Projection("http://127.0.0.1:5000").links(done, base_url="http://127.0.0.1:5000/")
+    assert [name for name, link in links.items() if "viewStateShareKey=mixwright-" in link] == list(
+        views.NAMES.values()
     )
-    assert all("viewStateShareKey=mixwright-" in link for link in links.values())
+    assert links["Report"].startswith("http://127.0.0.1:5000/#/experiments/7/runs/abc/artifacts/report.html?")
+    assert all("workflowType=machine_learning" in link for link in links.values())
 
 
 # --- never blocks
