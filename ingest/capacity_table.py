@@ -142,7 +142,7 @@ def _capacity(
     if header.unit is None:
         raise Refusal(f"{place}: its header names no unit; write {header.text.strip()} (mAh), (mAh/g) or (mAh/cm2)")
     unit, of_composite = header.unit, False
-    for ending in (" composite", "_composite", "(composite)", " active", "_active", "(active)"):
+    for ending in ("_composite", "_active"):
         if unit.endswith(ending):
             unit, of_composite = unit.removesuffix(ending), "composite" in ending
     quantity = next((kind for kind in _CAPACITIES if units.is_unit(unit, kind)), None)

@@ -81,7 +81,7 @@ def time_unit(series: Series, place: str) -> Finding:
     if series.wall_s is None or series.rows < 3:
         return Finding("time_unit", "note", "the file has no usable wall clock to check the test time against")
     tested, wall = float(series.time_s[-1] - series.time_s[0]), float(series.wall_s[-1] - series.wall_s[0])
-    if tested <= 0 or wall < 60:
+    if tested <= 0 or wall < 10:
         return Finding("time_unit", "note", "the wall clock says too little to check the test time against")
     ratio = wall / tested
     for factor in (*_FACTORS, *(1 / factor for factor in _FACTORS)):
@@ -237,6 +237,8 @@ def plausible(cycles: pd.DataFrame, facts: CellFacts, *, start: Start, place: st
     """
     findings = []
     theory = facts.theory_mAh
+    if facts.active_mass_mg == 1.0:
+        findings.append(Finding("mass", "flag", "an active mass of exactly 1 mg looks like a value never entered; is it right?"))
     for row in cycles.to_dict(orient="records"):
         for kind in ("discharge", "charge"):
             amount = row[f"{kind}_capacity_mAh"]

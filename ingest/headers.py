@@ -96,6 +96,10 @@ def parse(text: str) -> Header:
     (Header(text='Discharge Capacity (mAh/g)', name='dischargecapacity', unit='mAh/g'), 'mA', 'mAh_g')
     """
     cleaned = " ".join(text.replace("\ufeff", "").split())
+    per_what = re.fullmatch(r"(.+?)[_ ]+(composite|active)([)\]]?)", cleaned)
+    if per_what:
+        inner = parse(per_what[1] + per_what[3])
+        return Header(text, inner.name, f"{inner.unit}_{per_what[2]}") if inner.unit else inner
     for pattern in (
         r"(.+?)\s*[(\[{]\s*([^()\[\]{}]*(?:\([^()]*\))?[^()\[\]{}]*)\s*[)\]}]\s*$",
         r"(.+?)\s+/\s+(\S.*)$",
