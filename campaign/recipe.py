@@ -87,6 +87,7 @@ def complete(table: pd.DataFrame, materials: Materials | None = None) -> pd.Data
         no_carbon = full["carbon"].eq("none")
         full["carbon_wt_pct"] = 100.0 - full["sse_wt_pct"] - full["active_wt_pct"]
         full.loc[no_carbon, "carbon_wt_pct"] = 0.0
+        _check_balance(full)
         if "sse_wt_pct" not in table:
             full.loc[no_carbon, "sse_wt_pct"] = 100.0 - full.loc[no_carbon, "active_wt_pct"]
     if "sse_wt_pct" not in table and "carbon_wt_pct" in table:
@@ -106,6 +107,17 @@ def _numbers(column: pd.Series, name: str) -> pd.Series:
         if value < 0:
             raise Refusal(f"row {label}, column {name}: {value:g} is negative; it must be 0 or more")
     return numbers
+
+
+def _check_balance(full: pd.DataFrame) -> None:
+    short = full["carbon_wt_pct"] < -1e-9
+    if short.any():
+        row = full[short].iloc[0]
+        raise Refusal(
+            f"row {full.index[short][0]}: active_wt_pct {row.active_wt_pct:g} and sse_wt_pct {row.sse_wt_pct:g} leave "
+            f"{row.carbon_wt_pct:g} wt% for the carbon; together they must stay below 100"
+        )
+    full["carbon_wt_pct"] = full["carbon_wt_pct"].clip(lower=0.0)
 
 
 def _check_shares(full: pd.DataFrame) -> None:

@@ -35,7 +35,7 @@ def write(session: Session, path: Path, trials: list[str] | None = None) -> list
     bounds = {name: (item.low, item.high) for name, item in session.spec.space.items() if isinstance(item, Range)}
     write_sheet(
         path,
-        chosen[[*DESIGN_COLUMNS, "state"]],
+        chosen[[*DESIGN_COLUMNS, "state"]].replace({"state": {"proposed": "issued"}}),
         space_bounds=bounds,
         batch_mass_g=session.spec.lab.batch_mass_g,
         outcomes=[f"discharge_areal_capacity_cycle_{n}_mAh_cm2" for n in typed_cycles(session)],

@@ -154,7 +154,10 @@ def check_space(session: Session) -> None:
     from models import limits
 
     for axes, probe in _probes(session):
-        refused = limits.refusals(spec.designs(probe), materials=session.materials)[0]
+        try:
+            refused = limits.refusals(spec.designs(probe), materials=session.materials)[0]
+        except Refusal as no_recipe:
+            refused = str(no_recipe).removeprefix("row 0: ")
         if refused:
             raise Refusal(f"{loaded.place(*_where(spec, axes, refused))}: {refused}")
 

@@ -6,6 +6,7 @@ write, and every write is keyed by the file's content, so that an interrupted in
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -53,7 +54,15 @@ class Taken:
     findings: tuple[str, ...] = ()
 
 
-def take_in(session: Session, path: Path, *, by: str, cell: str | None = None) -> Taken:
+def take_in(
+    session: Session,
+    path: Path,
+    *,
+    by: str,
+    cell: str | None = None,
+    active_mass_mg: float | None = None,
+    area_cm2: float | None = None,
+) -> Taken:
     """Take in one file: a filled lab sheet, or a cell's file.
 
     Args:
@@ -61,6 +70,8 @@ def take_in(session: Session, path: Path, *, by: str, cell: str | None = None) -
         path: the file.
         by: who brings it.
         cell: the cell that a cycler file is of; without it, an id in the file's name or metadata, or the sheet's file column.
+        active_mass_mg: mass of active in that cell, where no sheet has said it.
+        area_cm2: area of that cell, likewise.
 
     Raises:
         Refusal: the file is not understood, or does not fit what the ledger knows; nothing of it is taken then.
@@ -69,7 +80,7 @@ def take_in(session: Session, path: Path, *, by: str, cell: str | None = None) -
         raise Refusal(f"there is no file {path}")
     if path.suffix.lower() in (".xlsx", ".xlsm", ".ods") and marker(path):
         return _take_sheet(session, path, by)
-    return _take_cell_file(session, path, by, cell)
+    return _take_cell_file(session, path, by, cell, {"active_mass_mg": active_mass_mg, "area_cm2": area_cm2})
 
 
 # ---- the lab sheet -----------------------------------------------------------------------------------------------------
@@ -135,7 +146,9 @@ def _mix_of(session: Session, row: SheetRow, by: str, key: str) -> str:
         if (known := json.loads(mine.iloc[0][column] or "{}")) | dict(said) != known
     }
     if new:
-        session.ledger.amend(why="the sheet says more", subjects={mix: new}, key=f"{key} mix", at=now(), by=by)
+        # What the trial's recipe really was is learned from the trial; the mix keeps it with its own masses and lots.
+        trial = {row.trial: {"recipe_done": new["recipe_done"]}} if "recipe_done" in new else {}
+        session.ledger.amend(why="the sheet says more", subjects={mix: new, **trial}, key=f"{key} mix", at=now(), by=by)
     return mix
 
 
@@ -220,25 +233,40 @@ def _take_typed(session: Session, cell: str, row: SheetRow, by: str, key: str) -
 
 
 # ---- a cell's file -----------------------------------------------------------------------------------------------------
-def _take_cell_file(session: Session, path: Path, by: str, cell: str | None) -> Taken:
+def _take_cell_file(session: Session, path: Path, by: str, cell: str | None, said: Mapping[str, float | None]) -> Taken:
     subject = _find_cell(session, path, cell)
     if subject is None:
         return _leave_unassigned(session, path, by)
-    facts = _facts(session, subject)
+    facts = _facts(session, subject, said)
+    with path.open("rb") as stream:
+        content = hashlib.file_digest(stream, "sha256").hexdigest()
+    files = session.ledger.files(session.name)
+    if (files["sha256"].eq(content) & files["subject"].eq(subject)).any():
+        return Taken(f"{path.name}: was taken in before for {subject}; nothing has changed")
     found = read_cycler(path, start="discharge", cell=facts)
     rows = _ledger_rows(found, subject, facts)
     planned = int(session.ledger.trial(subject).protocol.get("cycles", 0) or 0)
     done = rows["cycle"].max() if len(rows) else 0
     reached = planned > 0 and bool(done >= planned)
-    state = session.ledger.cells(session.name).loc[subject, "state"]
-    complete = [subject, read_id(subject).trial] if reached and state != "completed" else []
+    cells = session.ledger.cells(session.name)
+    ended = subject in cells.index and cells.loc[subject, "state"] == "completed"
+    _tell_cell(session, subject, said, f"file {found.sha256[:16]} {subject}", by)
     answer = session.ledger.record(
-        cycling=rows.assign(file=found.sha256), complete=complete, key=f"file {found.sha256} {subject}", at=now(), by=by
+        cycling=rows.assign(file=found.sha256),
+        complete=[subject, read_id(subject).trial] if reached and not ended else [],
+        unplanned=True,
+        key=f"file {found.sha256} {subject}",
+        at=now(),
+        by=by,
     )
-    session.ledger.register_file(
+    new = session.ledger.register_file(
         session.name, found.sha256, name=found.name, size=path.stat().st_size, at=now(), by=by, subject=subject,
         details={"format": found.format, "rows": found.rows},
     )  # fmt: skip
+    if not new:  # it waited unassigned until now
+        session.ledger.assign_file(
+            session.name, found.sha256, subject, key=f"assign {found.sha256} {subject}", at=now(), by=by
+        )
     more = f"; all {planned} planned cycles are there, the trial is complete" if reached else f" of {planned} planned"
     said = f"{found.name}: {found.format}, cycles 1 to {done}{more}; {answer['cycles']} new rows for {subject}"
     return Taken(
@@ -247,24 +275,27 @@ def _take_cell_file(session: Session, path: Path, by: str, cell: str | None) -> 
 
 
 def _find_cell(session: Session, path: Path, cell: str | None) -> str | None:
-    """Cell of a file: as said, by an id in its name, or by the sheet's file column. Never guessed."""
-    cells = session.ledger.cells(session.name)
+    """Cell of a file: as said, by an id in its name, or by the sheet's file column or cell label. Never guessed.
+
+    An id that names a trial of this campaign is believed although nobody announced the cell: news may come late.
+    """
+    trials = session.ledger.trials(session.name).index
     if cell is not None:
-        named = str(read_id(cell))
-        if named in cells.index:
-            return named
+        named = read_id(cell)
+        if named.trial in trials and named.kind == "cell":
+            return str(named)
         raise Refusal(
-            f"--cell {cell}: campaign {session.name!r} has no cell {named}; start it first, or bring the sheet that names it"
+            f"--cell {cell}: campaign {session.name!r} has no trial {named.trial}"
+            if named.trial not in trials
+            else f"--cell {cell}: this names no cell; write it as {named.trial}-M1-C1"
         )
     in_name = _CELL_ID.search(path.name)
-    if in_name and str(read_id(in_name.group())) in cells.index:
+    if in_name and read_id(in_name.group()).trial in trials:
         return str(read_id(in_name.group()))
-    details = cells["details"].map(lambda text: json.loads(text or "{}"))
+    details = session.ledger.cells(session.name)["details"].map(lambda text: json.loads(text or "{}"))
     by_sheet = [str(name) for name, known in details.items() if known.get("file") == path.name]
-    if len(by_sheet) == 1:
-        return by_sheet[0]
     by_label = [str(name) for name, known in details.items() if known.get("label") and known["label"] == path.stem]
-    return by_label[0] if len(by_label) == 1 else None
+    return next((found[0] for found in (by_sheet, by_label) if len(found) == 1), None)
 
 
 def _leave_unassigned(session: Session, path: Path, by: str) -> Taken:
@@ -286,13 +317,26 @@ def _leave_unassigned(session: Session, path: Path, by: str) -> Taken:
     )
 
 
-def _facts(session: Session, cell: str) -> CellFacts:
-    stands = session.ledger.cells(session.name).loc[cell]
+def _tell_cell(session: Session, cell: str, said: Mapping[str, float | None], key: str, by: str) -> None:
+    """Put mass and area that came with the file on the cell; a cell that nobody announced is made."""
+    known = {name: value for name, value in said.items() if value is not None}
+    cells = session.ledger.cells(session.name)
+    if not known:
+        return
+    if cell not in cells.index:
+        session.ledger.start(cell, key=f"{key} start", at=now(), by=by, **known)
+    elif any(cells.loc[cell, name] != value for name, value in known.items()):
+        session.ledger.amend(why="told with a file", subjects={cell: known}, key=f"{key} facts", at=now(), by=by)
+
+
+def _facts(session: Session, cell: str, said: Mapping[str, float | None]) -> CellFacts:
+    cells = session.ledger.cells(session.name)
+    stands = cells.loc[cell] if cell in cells.index else pd.Series({"active_mass_mg": None, "area_cm2": None})
     recipe = session.ledger.trial(cell).recipe
     active = str(recipe.get("active", "none"))
     return CellFacts(
-        active_mass_mg=_number(stands["active_mass_mg"]),
-        area_cm2=_number(stands["area_cm2"]),
+        active_mass_mg=said.get("active_mass_mg") or _number(stands["active_mass_mg"]),
+        area_cm2=said.get("area_cm2") or _number(stands["area_cm2"]),
         active_wt_pct=_number(recipe.get("active_wt_pct")),
         capacity_mAh_g=None if active == "none" else session.materials.active(active).capacity_mAh_g,
     )

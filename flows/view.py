@@ -13,7 +13,7 @@ from campaign.recipe import DESIGN_COLUMNS
 from campaign.spec import Range
 from campaign.trial import ENDED
 from flows import choose, evidence
-from flows.answer import Answer, answer
+from flows.answer import Answer, answer, describe
 from flows.session import Session
 from review import Axis, CampaignView, Objective, Provenance, Recommendation
 from store import Reader
@@ -137,7 +137,7 @@ def _answered(session: Session, found: Answer | None) -> dict[str, Any]:
         "window": found.ridge,
         "tolerance": session.spec.tolerance_pct / 100.0,
         "surface": found.surface,
-        "surface_at": ", ".join(f"{name} {value}" for name, value in held.items()),
+        "surface_at": describe(held),
         "electrolytes": found.electrolytes,
     }
 

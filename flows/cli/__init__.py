@@ -14,20 +14,21 @@ import click
 from campaign.errors import Refusal
 
 _COMMANDS = {
-    "init": "start",
-    "run": "run",
-    "tick": "run",
-    "propose": "run",
-    "status": "review",
-    "report": "review",
-    "plot": "review",
-    "sync": "review",
-    "ingest": "lab",
-    "inspect": "lab",
-    "simulate": "physics",
-    "facts": "physics",
-    "doctor": "doctor",
+    "init": ("start", "write a commented campaign file and a lab sheet template"),
+    "run": ("run", "tick to the end of the budget; ends with the recommended recipe"),
+    "tick": ("run", "do all that can be done now, once; safe to repeat, safe to kill"),
+    "propose": ("run", "the next trials, each with prediction, uncertainty and reason"),
+    "ingest": ("lab", "take in a filled sheet or a cell's file"),
+    "inspect": ("lab", "what would be understood from a lab file, without any campaign"),
+    "status": ("review", "trials by state, best so far, what is awaited"),
+    "report": ("review", "self-contained HTML with every plot"),
+    "plot": ("review", "one plot and the data behind it"),
+    "sync": ("review", "rebuild the MLflow copy from the ledger"),
+    "simulate": ("physics", "composite and cycling record of one recipe"),
+    "facts": ("physics", "the paper's rows beside the model's, with residuals"),
+    "doctor": ("doctor", "what is installed, reachable, writable, and at which version"),
 }
+"""Command -> its module under flows/cli, and the line that `--help` shows without importing it."""
 
 
 class _Lazy(click.Group):
@@ -39,10 +40,14 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = import_module(f"flows.cli.{_COMMANDS[cmd_name]}")
+        module = import_module(f"flows.cli.{_COMMANDS[cmd_name][0]}")
         command = getattr(module, cmd_name)
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

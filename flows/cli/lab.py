@@ -13,18 +13,31 @@ from flows.cli.output import campaign_argument, emit_json, emit_table, json_opti
 @campaign_argument
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--cell", help="The cell that the file is of, such as T0001-M1-C1.")
+@click.option(
+    "--active-mass-mg", type=click.FloatRange(min=0, min_open=True), help="Active in that cell, if no sheet said it."
+)
+@click.option("--area-cm2", type=click.FloatRange(min=0, min_open=True), help="Area of that cell, if no sheet said it.")
 @click.option("--by", help="Who brings it; by default the user of this machine.")
 @json_option
-def ingest(campaign: str, files: tuple[Path, ...], cell: str | None, by: str | None, as_json: bool) -> None:
+def ingest(
+    campaign: str,
+    files: tuple[Path, ...],
+    cell: str | None,
+    active_mass_mg: float | None,
+    area_cm2: float | None,
+    by: str | None,
+    as_json: bool,
+) -> None:
     """Take in lab results: a filled sheet, a CSV of capacity against cycle, or a raw cycler file."""
     from campaign.errors import Refusal
     from flows import take_in
     from flows.session import open_session, who
 
-    if cell is not None and len(files) > 1:
-        raise Refusal("--cell says what one file is of; give one file with it")
+    if len(files) > 1 and (cell or active_mass_mg or area_cm2):
+        raise Refusal("--cell, --active-mass-mg and --area-cm2 speak of one file; give one file with them")
     session = open_session(campaign)
-    taken = [take_in.take_in(session, path, by=by or who(), cell=cell) for path in files]
+    facts = {"active_mass_mg": active_mass_mg, "area_cm2": area_cm2}
+    taken = [take_in.take_in(session, path, by=by or who(), cell=cell, **facts) for path in files]
     for item in taken:
         for sentence in item.findings:
             note(f"note: {sentence}")

@@ -1,0 +1,74 @@
+"""A small simulated campaign and a small lab campaign, each with a data directory of its own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows import quiet
+from flows import settings as machine
+
+REPO = Path(__file__).resolve().parents[2]
+
+CAMPAIGN = """\
+campaign: small
+evaluator: physics
+seed: 3
+space:
+  speed_rpm: {low: 1000, high: 2000, step: 25}
+  time_h: {low: 0.5, high: 12, step: 0.25}
+  sse: [LPSCl, LGPS]
+fixed: {active: S, active_wt_pct: 22.75}
+protocol: {loading_mg_cm2: 4, current_mA_cm2: 0.67, cycles: 100}
+objectives:
+  - {outcome: discharge_capacity_cycle_100_mAh_g_composite, goal: max}
+budget: {trials: 6, batch: 3}
+history: published_trials.csv
+"""
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store whose migrations have run: they take ten seconds, so they run once."""
+    from review.projection import Projection
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    Projection(f"sqlite:///{path}")._client.search_experiments(max_results=1)
+    return path
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_mlflow: Path) -> Path:
+    """An empty data directory that the settings point to."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for suffix in ("", "-wal", "-shm"):
+        if empty_mlflow.with_name(empty_mlflow.name + suffix).exists():
+            shutil.copy(empty_mlflow.with_name(empty_mlflow.name + suffix), folder / f"mlflow.db{suffix}")
+    monkeypatch.setenv("MIXWRIGHT_DATA_DIR", str(folder))
+    for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "MIXWRIGHT_LEDGER_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in quiet.variables(machine.load()).items():
+        monkeypatch.setenv(name, value)
+    return folder
+
+
+@pytest.fixture
+def write_campaign(tmp_path: Path, data_dir: Path) -> Callable[..., Path]:
+    """Write the small campaign with replacements; the published history lies beside it."""
+    del data_dir
+    shutil.copy(REPO / "examples/published_trials.csv", tmp_path / "published_trials.csv")
+
+    def write(*changes: tuple[str, str]) -> Path:
+        text = CAMPAIGN
+        for old, new in changes:
+            assert old in text, old
+            text = text.replace(old, new)
+        path = tmp_path / "campaign.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
