@@ -1,10 +1,10 @@
 """Ageing: how much of the active is still in contact at each cycle, by adaptive cycle jumping.
 
     protection     P = coverage (1 - loss collapse)
-    first cycle    R = 1 - (1 - r0)(1 - P)(1 - exp(-strain / strain_0))
-    activation     a(n) = sigmoid{logit(a R) + gain P [1 - exp(-(n - 2)/n_a)]},  n >= 2
+    first cycle    R = 1 - (1 - r0)(1 - P)(1 - exp(-strain / strain_0)),  strain of what is in contact
+    activation     a(n) = sigmoid{logit(chi(1) R) + gain P [1 - exp(-(n - 2)/n_a)]},  n >= 2
     loss           d ln F/dn = -(k_s (strain/ref)^2 (duration/ref)^p exp[-(p_stack - ref)/P0] + k_b (1 - P) + k_d collapse)
-    contact        chi(1) = a,  chi(n) = a(n) F(n)
+    contact        chi(1) = a [1 - b (1 - coverage)],  chi(n) = a(n) F(n)
 
 Strain and duration of a cycle follow from the capacity that the cell solver gives, so loss and cell are coupled. Only a
 few anchor cycles are solved; between them ln F is a trapezoid of its rate (Heun), and the utilisation of the cell is
@@ -21,7 +21,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from models.electrode import Powder, active_charge_share, strain_per_mAh_cm2
+from models.electrode import (
+    Powder,
+    active_charge_share,
+    strain_per_mAh_cm2,
+    theoretical_capacity_mAh_cm2,
+)
 from models.inputs import Inputs
 from models.parameters import Values
 
@@ -82,11 +87,12 @@ def age(x: Inputs, powder: Powder, *, capacity: CapacityOfCycle, cycles: Sequenc
         p: parameter values, () or (draws, 1) each.
     """
     sound = protection(powder, p)
-    first = powder.mixing.contact
+    bare = x.has_active * (1 - powder.segregation.coverage)
+    first = powder.mixing.contact * (1 - p["first_discharge_bare_loss"] * bare)
     one = torch.ones_like(first * sound)
     discharge = [capacity(first * one, 1.0)]
-    strain = _strain(x, powder, discharge[0], cycle=1.0, p=p)
-    broken = -torch.expm1(-strain / p["irreversible_strain"])
+    swollen = strain_per_mAh_cm2(x) * theoretical_capacity_mAh_cm2(x) / powder.composite.thickness_um
+    broken = -torch.expm1(-swollen / p["irreversible_strain"])
     reversible = 1 - (1 - p["reversibility_bare"]) * (1 - sound) * broken
     start = torch.logit((first * reversible).clamp(1e-9, 1 - 1e-9))
     contact, log_kept, rates = (

@@ -31,6 +31,11 @@ def _data() -> Mapping[str, Any]:
     return loaded
 
 
+def size(name: str) -> float:
+    """One standard deviation of the data file by its name."""
+    return float(_data()[name])
+
+
 def level_sd(designs: pd.DataFrame, *, materials: Materials | None = None) -> np.ndarray:
     """Standard deviation of d0 of n designs, (n,)."""
     size = _data()

@@ -37,6 +37,7 @@ class Mixing:
     contact: Tensor
     crystallite_size_um: Tensor
     active_particle_size_um: Tensor
+    crystalline_active: Tensor
 
 
 def weibull(dose_h: Tensor, scale_h: Tensor, shape: Tensor) -> Tensor:
@@ -73,6 +74,7 @@ def mix(x: Inputs, p: Values) -> Mixing:
         contact=_contact(x, main, p=p),
         crystallite_size_um=_crystallite(x, p),
         active_particle_size_um=_particle(main, p),
+        crystalline_active=torch.exp(-_breaking_dose_h(x, p) / p["amorphisation_dose_h"]),
     )
 
 
@@ -125,10 +127,14 @@ def _contact(x: Inputs, dose_h: Tensor, *, p: Values) -> Tensor:
 
 def _crystallite(x: Inputs, p: Values) -> Tensor:
     exponent = p["crystallite_speed_exponent"]
-    main = dose(x.speed_rpm, x.time_h, ball_ratio=x.ball_ratio, exponent=exponent, p=p)
     before = dose(x.premill_speed_rpm, x.premill_h, ball_ratio=x.ball_ratio, exponent=exponent, p=p)
-    broken = p["crystallite_rate_per_um"] * (main + before + 1e-9) ** p["crystallite_shape"]
+    broken = p["crystallite_rate_per_um"] * (_breaking_dose_h(x, p) + before + 1e-9) ** p["crystallite_shape"]
     return 1 / (1 / p["crystallite_initial_um"] + broken)
+
+
+def _breaking_dose_h(x: Inputs, p: Values) -> Tensor:
+    """Dose that breaks crystals: it asks less of the speed than what makes contact and drives halide out."""
+    return dose(x.speed_rpm, x.time_h, ball_ratio=x.ball_ratio, exponent=p["crystallite_speed_exponent"], p=p)
 
 
 def _particle(dose_h: Tensor, p: Values) -> Tensor:

@@ -96,8 +96,11 @@ class Parameters:
         """Names of the free parameters, in the order of z."""
         return tuple(row.name for row in self.free)
 
-    def values(self, z: Tensor | None = None) -> Values:
-        """Values at z: (p,) gives scalars, (draws, p) gives (draws, 1); None gives the posterior mode."""
+    def values(self, z: Tensor | None = None, *, by_design: bool = False) -> Values:
+        """Values at z: (p,) gives scalars, (draws, p) gives (draws, 1); None gives the posterior mode.
+
+        With `by_design` z is (..., designs, p), and the values have shape (..., designs): each design under its own.
+        """
         at = torch.as_tensor(self.z, dtype=torch.float64) if z is None else z
         out: dict[str, Tensor] = {}
         for row in self.rows:
@@ -106,7 +109,7 @@ class Parameters:
         for column, row in enumerate(self.free):
             u = forward(row.prior, row.transform) + row.prior_sd * at[..., column]
             value = inverse(u, row.transform)
-            out[row.name] = value if value.ndim == 0 else value[..., None]
+            out[row.name] = value if value.ndim == 0 or by_design else value[..., None]
         return out
 
     def draw(self, draws: int, *, seed: int, prior: bool = False) -> Tensor:

@@ -1,0 +1,167 @@
+"""How far the model is from measured rows: residuals in units of their standard deviation.
+
+    capacity            t = ln(Q + 0.1)                        Q in mAh cm-2; dead cells count as dead, not as decades
+    other positives     t = ln x;   voltages, pressures: t = x
+    '=' rows            (t_model - t_measured) / sd, rows of one mix sharing a discrepancy of the level
+    bounds, yes / no    censored: sqrt(-2 ln Phi(margin / sd)), the share of the noise that would keep the word of the row
+
+sd joins the row's own uncertainty with what a model of this kind cannot do (`discrepancy.yaml`). Least squares of these
+residuals is maximum likelihood; the prior adds z. Source: physics.md section 4 (observation model).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.discrepancy import size
+from models.measured import THRESHOLDS, Rows
+
+OfZ = Callable[[Tensor], Tensor]
+"""Residuals as a function of the standardised parameters."""
+
+CAPACITY_OFFSET_mAh_cm2 = 0.1
+"""Added inside the logarithm of a capacity: a tenth of a mAh cm-2 is a dead cell, and all dead cells are alike."""
+
+_DEFAULT_RELATIVE = 0.10
+_CENSOR_SD = 0.10
+_LINEAR_SD = {"voltage": 0.05, "pressure": 0.15}
+_TINY = 1e-12
+
+
+def is_capacity(observable: str) -> bool:
+    """Whether an observable is an areal capacity."""
+    return observable.endswith("areal_capacity")
+
+
+def is_linear(observable: str) -> bool:
+    """Whether an observable is compared by its difference (it may be negative, or zero is arbitrary)."""
+    return any(word in observable for word in _LINEAR_SD)
+
+
+def linear_sd(observable: str) -> float:
+    """What the model cannot do of such an observable, in its unit."""
+    return next(sd for word, sd in _LINEAR_SD.items() if word in observable)
+
+
+def transform(value: Tensor, observable: str) -> Tensor:
+    """The scale on which a value of an observable is compared."""
+    if is_capacity(observable):
+        return torch.log(value.clamp(min=0.0) + CAPACITY_OFFSET_mAh_cm2)
+    if is_linear(observable):
+        return value
+    return torch.log(value.clamp(min=1e-6))
+
+
+def measurement_sd(row: dict[str, object], value: float, observable: str) -> float:
+    """Standard deviation of the measurement itself, on the scale of `transform`."""
+    relative, absolute = _number(row.get("rel_uncertainty")), _number(row.get("abs_uncertainty"))
+    if is_linear(observable):
+        return absolute if absolute is not None else (relative or _DEFAULT_RELATIVE) * abs(value)
+    if absolute is not None and value > 0:
+        relative = absolute / value
+    relative = _DEFAULT_RELATIVE if relative is None else relative
+    # d ln(Q + 0.1) = relative Q / (Q + 0.1)
+    return relative * value / (value + CAPACITY_OFFSET_mAh_cm2) if is_capacity(observable) else relative
+
+
+def _number(cell: object) -> float | None:
+    value = float(cell) if isinstance(cell, int | float) else math.nan
+    return None if math.isnan(value) else value
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Residuals of some rows.
+
+    Attributes:
+        rows: what is compared.
+        equal: rows compared by their value, in the order of `whiten`.
+        censored: bounds and yes-or-no rows.
+        target: transformed value of each equal row.
+        whiten: inverse Cholesky factor of the covariance of the equal rows, block by mix.
+        bound: transformed bound of each censored row.
+        side: +1 where the model should lie above it, -1 below.
+    """
+
+    rows: Rows
+    equal: np.ndarray
+    censored: np.ndarray
+    target: Tensor
+    whiten: Tensor
+    bound: Tensor
+    side: Tensor
+
+    def residuals(self, predicted: Tensor) -> Tensor:
+        """Residuals of (*draws, r) predictions: equal rows first, then censored, (*draws, equal + censored)."""
+        names = self.rows.table["observable"].tolist()
+        scaled = torch.stack([transform(predicted[..., k], names[k]) for k in range(len(names))], -1)
+        off = (scaled[..., self.equal] - self.target) @ self.whiten.T
+        margin = (scaled[..., self.censored] - self.bound) * self.side / _CENSOR_SD
+        return torch.cat([off, torch.sqrt(-2 * torch.special.log_ndtr(margin) + _TINY)], -1)
+
+    @property
+    def mix(self) -> np.ndarray:
+        """Mix of each residual."""
+        return np.asarray(self.rows.mix[np.concatenate([self.equal, self.censored])])
+
+
+def build(rows: Rows, use: np.ndarray) -> Likelihood:
+    """Likelihood of the rows where `use` is true and which the model knows."""
+    table = rows.table
+    names, relation = table["observable"].astype(str), table["relation"].astype(str)
+    binary = names.isin(list(THRESHOLDS)).to_numpy()
+    bounded = relation.isin([">=", "<="]).to_numpy()
+    known = use & rows.modelled
+    equal = np.flatnonzero(known & ~binary & ~bounded)
+    censored = np.flatnonzero(known & (binary | bounded))
+    bound, side = [], []
+    for row in censored:
+        name, value = names[row], float(table["value"][row])
+        level = THRESHOLDS[name][1] if binary[row] else value
+        bound.append(transform(torch.tensor(level, dtype=torch.float64), name))
+        above = value > 0.5 if binary[row] else relation[row] == ">="
+        side.append(1.0 if above else -1.0)
+    return Likelihood(
+        rows=rows,
+        equal=equal,
+        censored=censored,
+        target=_stack(
+            [transform(torch.tensor(float(table["value"][k]), dtype=torch.float64), names[k]) for k in equal]
+        ),
+        whiten=_whiten(rows, equal),
+        bound=_stack(bound),
+        side=torch.tensor(side, dtype=torch.float64),
+    )
+
+
+def _stack(values: list[Tensor]) -> Tensor:
+    return torch.stack(values) if values else torch.zeros(0, dtype=torch.float64)
+
+
+def row_sd(rows: Rows, row: int) -> float:
+    """Measurement and the model's own scatter of one row, without the level that a mix shares."""
+    record = {str(k): v for k, v in rows.table.iloc[row].items()}
+    name = str(record["observable"])
+    measured = measurement_sd(record, float(rows.table["value"][row]), name)
+    if is_linear(name):
+        return math.hypot(measured, linear_sd(name))
+    if not is_capacity(name):
+        return math.hypot(measured, size("state"))
+    cycle = rows.table["cycle"][row]
+    late = size("per_log_cycle") * math.log(1.0 if math.isnan(cycle) else cycle)
+    return math.hypot(measured, size("row"), late)
+
+
+def _whiten(rows: Rows, equal: np.ndarray) -> Tensor:
+    names = rows.table["observable"].astype(str)
+    covariance = np.diag([row_sd(rows, int(k)) ** 2 for k in equal]) if len(equal) else np.zeros((0, 0))
+    capacity = np.array([is_capacity(names[k]) for k in equal], dtype=bool)
+    same = rows.mix[equal][:, None] == rows.mix[equal][None, :]
+    covariance += size("shared") ** 2 * (same & capacity[:, None] & capacity[None, :])
+    return torch.as_tensor(np.linalg.inv(np.linalg.cholesky(covariance))) if len(equal) else torch.zeros(0, 0)
