@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from campaign import units
 from campaign.errors import Refusal
 from ingest.checks import CellFacts
-from ingest.cycles import COLUMNS, with_efficiencies
+from ingest.cycles import Row, empty, with_efficiencies
 from ingest.findings import Finding, Start
 from ingest.headers import Header, find, parse
 from ingest.numbers import EMPTY
@@ -69,8 +68,8 @@ def _find(headers: list[Header], names: tuple[str, ...]) -> int | None:
     return min(found)[1] if found else None
 
 
-def read(table: Table, *, start: Start, facts: CellFacts, need_mAh: bool) -> tuple[pd.DataFrame, list[Finding]]:
-    """Return a cycle table (`ingest.cycles.COLUMNS`) and what was noticed.
+def read(table: Table, *, start: Start, facts: CellFacts, need_mAh: bool) -> tuple[list[Row], list[Finding]]:
+    """Return one row a cycle (`ingest.cycles.COLUMNS`) and what was noticed.
 
     Args:
         table: a header and its columns.
@@ -85,33 +84,31 @@ def read(table: Table, *, start: Start, facts: CellFacts, need_mAh: bool) -> tup
     position = find(headers, "cycle")
     assert position is not None
     cycle = _cycles(table, position)
-    rows = pd.DataFrame(math.nan, index=range(table.rows), columns=list(COLUMNS))
-    rows["cycle"] = cycle
+    rows = [empty(number) for number in cycle]
     findings: list[Finding] = [Finding("file", "note", note) for note in table.notes]
     for kind, names in (("discharge", _DISCHARGE), ("charge", _CHARGE)):
         column = _find(headers, names)
-        values = np.full(table.rows, np.nan)
         if column is not None:
             values, given, key = _capacity(table, headers[column], column, facts, findings, need_mAh)
-            rows[f"{kind}_{key}"] = given
-        rows[f"{kind}_capacity_mAh"] = values
-        rows[f"{kind}_state"] = np.where(np.isfinite(values), "complete", "absent")
+            for row, value, as_given in zip(rows, values.tolist(), given.tolist(), strict=True):
+                row |= {f"{kind}_{key}": as_given, f"{kind}_capacity_mAh": value}
+                row[f"{kind}_state"] = "complete" if math.isfinite(value) else "absent"
     for name, names in _VOLTAGES.items():
         column = _find(headers, names)
         if column is not None:
-            rows[name] = table.floats(column, empty=True) * units.factor(headers[column].unit or "V", "voltage")
-    rows["discharge_state"] = rows["discharge_state"].astype(str)
-    rows["charge_state"] = rows["charge_state"].astype(str)
-    rows = with_efficiencies(rows[list(COLUMNS)], start)
+            volts = table.floats(column, empty=True) * units.factor(headers[column].unit or "V", "voltage")
+            for row, volt in zip(rows, volts.tolist(), strict=True):
+                row[name] = volt
+    rows = with_efficiencies(rows, start)
     _compare_efficiency(table, headers, rows, findings)
-    if len(cycle) > 1 and (np.diff(cycle) > 1).any():
+    if any(after - before > 1 for before, after in pairwise(cycle)):
         findings.append(
             Finding("cycles", "note", "some cycles are left out in this table; nothing is filled in between")
         )
     return rows, findings
 
 
-def _cycles(table: Table, position: int) -> NDArray[np.int64]:
+def _cycles(table: Table, position: int) -> list[int]:
     cycle = table.floats(position)
     for row, value in enumerate(cycle.tolist()):
         if value != round(value) or value < 0:
@@ -131,7 +128,7 @@ def _cycles(table: Table, position: int) -> NDArray[np.int64]:
             f"{table.where(0, position)}: cycles are counted from 1; is cycle 0 the formation? Number it on and say "
             "so on the trial"
         )
-    return cycle.astype(int)
+    return [int(value) for value in cycle.tolist()]
 
 
 def _capacity(
@@ -199,19 +196,16 @@ def _capacity(
     return values * scale, values, key
 
 
-def _compare_efficiency(table: Table, headers: list[Header], rows: pd.DataFrame, findings: list[Finding]) -> None:
+def _compare_efficiency(table: Table, headers: list[Header], rows: list[Row], findings: list[Finding]) -> None:
     """Say which of the named efficiencies the file's own column is; it is a witness and is not taken over."""
     column = _find(headers, _EFFICIENCY)
-    if column is None or not rows["charge_capacity_mAh"].notna().any():
+    if column is None or not any(math.isfinite(row["ce_same_cycle"]) for row in rows):
         return
     given = table.floats(column, empty=True)
     fraction = given / 100.0 if np.nanmax(given, initial=0.0) > 3.0 else given
-    inverse = 1.0 / rows["ce_same_cycle"].to_numpy()
-    candidates = {
-        "ce_out_in": rows["ce_out_in"].to_numpy(),
-        "ce_same_cycle": rows["ce_same_cycle"].to_numpy(),
-        "Q_dis(n)/Q_chg(n)": inverse,
-    }
+    same = np.array([row["ce_same_cycle"] for row in rows])
+    out_in = np.array([row["ce_out_in"] for row in rows])
+    candidates = {"ce_out_in": out_in, "ce_same_cycle": same, "Q_dis(n)/Q_chg(n)": 1.0 / same}
     for name, ours in candidates.items():
         both = np.isfinite(ours) & np.isfinite(fraction)
         if both.any() and np.allclose(ours[both], fraction[both], rtol=0.01):

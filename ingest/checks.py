@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from campaign.errors import Refusal
+from ingest.cycles import Row
 from ingest.findings import Finding, Level, Start
 from ingest.halfcycles import HalfCycle, signs
 from ingest.series import Series
@@ -95,13 +95,13 @@ def time_unit(series: Series, place: str) -> Finding:
     return Finding("time_unit", level, f"the wall clock moves {ratio:.3g} times the test time", value=ratio)
 
 
-def two_capacities(cycles: pd.DataFrame) -> list[Finding]:
+def two_capacities(cycles: list[Row]) -> list[Finding]:
     """Compare our integral with the vendor's own counter, per half-cycle; the integral is the one used."""
     findings = []
     worst = 0.0
     compared = 0
     for kind in ("discharge", "charge"):
-        for row in cycles.to_dict(orient="records"):
+        for row in cycles:
             ours, theirs = row[f"{kind}_capacity_mAh"], row[f"vendor_{kind}_capacity_mAh"]
             if not (np.isfinite(ours) and np.isfinite(theirs)):
                 continue
@@ -229,7 +229,7 @@ def gaps(series: Series, halves: list[HalfCycle]) -> list[Finding]:
     return []
 
 
-def plausible(cycles: pd.DataFrame, facts: CellFacts, *, start: Start, place: str) -> list[Finding]:
+def plausible(cycles: list[Row], facts: CellFacts, *, start: Start, place: str) -> list[Finding]:
     """Refuse what cannot be, flag what hardly can be.
 
     Raises:
@@ -238,8 +238,10 @@ def plausible(cycles: pd.DataFrame, facts: CellFacts, *, start: Start, place: st
     findings = []
     theory = facts.theory_mAh
     if facts.active_mass_mg == 1.0:
-        findings.append(Finding("mass", "flag", "an active mass of exactly 1 mg looks like a value never entered; is it right?"))
-    for row in cycles.to_dict(orient="records"):
+        findings.append(
+            Finding("mass", "flag", "an active mass of exactly 1 mg looks like a value never entered; is it right?")
+        )
+    for row in cycles:
         for kind in ("discharge", "charge"):
             amount = row[f"{kind}_capacity_mAh"]
             if np.isfinite(amount) and amount < 0:

@@ -12,7 +12,6 @@ import math
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from ingest.findings import Finding, Start
 from ingest.halfcycles import HalfCycle
@@ -44,6 +43,9 @@ COLUMNS = (
 Only complete and ended half-cycles have a capacity; what a running or partial one gave stands in `…_so_far_mAh`.
 Efficiencies are fractions. Per gram of active and per cm2 only with the cell's own mass and area, or as a table gives them.
 """
+
+Row = dict[str, Any]
+"""One cycle: column -> value; NaN where there is none."""
 
 State = Literal["complete", "ended", "running", "partial", "absent"]
 PARTIAL_SHARE = 0.7
@@ -124,15 +126,15 @@ def _partial_reason(series: Series, halves: list[HalfCycle]) -> str | None:
     return None
 
 
-def table(series: Series, halves: list[HalfCycle], found: list[State], start: Start) -> pd.DataFrame:
+def table(series: Series, halves: list[HalfCycle], found: list[State], start: Start) -> list[Row]:
     """Return one row a cycle with the columns `COLUMNS`."""
     leading = -1 if start == "discharge" else 1
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     number = 0
     for half, state in zip(halves, found, strict=True):
         if half.sign == leading or not rows:
             number += 1 if half.sign == leading else 0
-            rows.append(_empty(number))
+            rows.append(empty(number))
         kind = "discharge" if half.sign < 0 else "charge"
         row = rows[-1]
         state = "partial" if number == 0 else state
@@ -142,24 +144,25 @@ def table(series: Series, halves: list[HalfCycle], found: list[State], start: St
         row[f"{kind}_capacity_mAh" if state in ("complete", "ended") else f"{kind}_so_far_mAh"] = half.charge_mAh
         if series.vendor_cycle is not None and math.isnan(row["vendor_cycle"]):
             row["vendor_cycle"] = float(series.vendor_cycle[half.first])
-    return with_efficiencies(pd.DataFrame(rows, columns=list(COLUMNS)), start)
+    return with_efficiencies(rows, start)
 
 
-def _empty(number: int) -> dict[str, Any]:
-    row: dict[str, Any] = {name: math.nan for name in COLUMNS}
+def empty(number: int) -> Row:
+    """Return a row of which nothing is known yet."""
+    row: Row = dict.fromkeys(COLUMNS, math.nan)
     return row | {"cycle": number, "discharge_state": "absent", "charge_state": "absent"}
 
 
-def with_efficiencies(cycles: pd.DataFrame, start: Start) -> pd.DataFrame:
-    """Fill the two coulombic efficiencies and the polarisation from the capacities and voltages of a cycle table."""
-    discharge, charge = cycles["discharge_capacity_mAh"].astype(float), cycles["charge_capacity_mAh"].astype(float)
-    previous = charge.shift(1).where(cycles["cycle"].diff() == 1)
-    put_in = previous.where(cycles["cycle"] > 1) if start == "discharge" else charge
-    filled = cycles.copy()
-    filled["cycle"] = cycles["cycle"].astype(int)
-    filled["ce_out_in"] = discharge / put_in.where(put_in > 0)
-    filled["ce_same_cycle"] = charge / discharge.where(discharge > 0)
-    filled["polarisation_V"] = cycles["mean_charge_voltage_V"].astype(float) - cycles[
-        "mean_discharge_voltage_V"
-    ].astype(float)
-    return filled
+def with_efficiencies(rows: list[Row], start: Start) -> list[Row]:
+    """Fill the two coulombic efficiencies and the polarisation from the capacities and voltages of each cycle."""
+    charged = math.nan
+    before = 0
+    for row in rows:
+        discharge, charge = row["discharge_capacity_mAh"], row["charge_capacity_mAh"]
+        previous = charged if row["cycle"] == before + 1 and row["cycle"] > 1 else math.nan
+        put_in = previous if start == "discharge" else charge
+        row["ce_out_in"] = discharge / put_in if put_in > 0 else math.nan
+        row["ce_same_cycle"] = charge / discharge if discharge > 0 else math.nan
+        row["polarisation_V"] = row["mean_charge_voltage_V"] - row["mean_discharge_voltage_V"]
+        charged, before = charge, row["cycle"]
+    return rows

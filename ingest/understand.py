@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -9,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from campaign.errors import Refusal
 from ingest import capacity_table, checks, cycles, formats, halfcycles
 from ingest.checks import CellFacts
+from ingest.cycles import Row
 from ingest.findings import Finding, Start
 from ingest.limits import Limits
 from ingest.series import Series
@@ -128,25 +129,24 @@ def _series(found: formats.Found, series: Series, facts: CellFacts, arguments: M
     return _result(found, table, findings, start, facts, first_partial=states[0] == "partial", rows=series.rows)
 
 
-def _columns(table: pd.DataFrame) -> dict[str, list[Any]]:
-    return {str(name): [None if pd.isna(cell) else cell for cell in table[name].tolist()] for name in table.columns}
-
-
-def _per_gram_and_area(table: pd.DataFrame, facts: CellFacts) -> pd.DataFrame:
+def _per_gram_and_area(rows: list[Row], facts: CellFacts) -> None:
     """Fill capacity per gram of active and per cm2 where the cell's own mass and area are known."""
-    filled = table.copy()
-    for kind in ("discharge", "charge"):
-        amount = table[f"{kind}_capacity_mAh"]
-        if facts.active_mass_mg is not None:
-            filled[f"{kind}_capacity_mAh_g"] = amount / facts.active_mass_mg * 1000.0
-        if facts.area_cm2 is not None:
-            filled[f"{kind}_areal_capacity_mAh_cm2"] = amount / facts.area_cm2
-    return filled
+    for row in rows:
+        for kind in ("discharge", "charge"):
+            amount = row[f"{kind}_capacity_mAh"]
+            if facts.active_mass_mg is not None:
+                row[f"{kind}_capacity_mAh_g"] = amount / facts.active_mass_mg * 1000.0
+            if facts.area_cm2 is not None:
+                row[f"{kind}_areal_capacity_mAh_cm2"] = amount / facts.area_cm2
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _result(
     found: formats.Found,
-    table: pd.DataFrame,
+    table: list[Row],
     findings: list[Finding],
     start: Start,
     facts: CellFacts,
@@ -154,13 +154,14 @@ def _result(
     first_partial: bool,
     rows: int,
 ) -> dict[str, Any]:
+    _per_gram_and_area(table, facts)
     metadata = {key: text[:500] for key, text in found.metadata.items() if text}
     return {
         "format": found.format,
         "rows": rows,
         "start": start,
         "first_cycle_partial": first_partial,
-        "cycles": _columns(_per_gram_and_area(table, facts)),
+        "cycles": {name: [_plain(row[name]) for row in table] for name in cycles.COLUMNS},
         "findings": [asdict(finding) for finding in findings],
         "metadata": metadata,
         "cell_id": _cell_id(metadata),
