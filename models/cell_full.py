@@ -1,25 +1,41 @@
-"""Full fidelity: the porous electrode resolved in x and in charge (method and measured errors: docs/cell_solver.md)."""
+"""Full fidelity: the porous electrode resolved in x and in charge (method and measured errors: docs/cell_solver.md).
+
+The march runs outside autograd. Where a gradient is asked for it keeps the local currents of its accepted steps, and
+the backward pass solves the adjoint of those steps (implicit function theorem); otherwise nothing is kept.
+"""
 
 import importlib.util
-from typing import Final
+from types import ModuleType
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from models import cell_mesh, cell_scaled
 from models.cell import Backend, CellDesign, HalfCycle
+from models.cell_mesh import Mesh
 from models.cell_steps import March, Tolerances
 
 GRID_POINTS: Final = 101
 TOLERANCES: Final = Tolerances()
 RELATIVE_ERROR: Final = 5e-4  # of a capacity at the default mesh and steps: docs/cell_solver.md
+_CHUNK: Final = 4096  # designs that run together; bounds memory at about 1 GB with gradients
+_WORTH_COMPILING: Final = 64  # designs; below, torch is done before the compiler would be
 
 
-def chosen_backend(device: torch.device, backend: Backend = "auto") -> Backend:
-    """What ``auto`` means here: ``numba`` on a CPU where numba is installed, else ``torch``."""
+def chosen_backend(device: torch.device, *, designs: int, backend: Backend = "auto") -> Backend:
+    """What ``auto`` means for a number of designs.
+
+    ``numba`` on a CPU where numba is installed, unless the kernel would first have to be compiled (once per machine and
+    version) for fewer designs than torch finishes in that time; else ``torch``. Both take the same steps.
+    """
     if backend != "auto":
         return backend
-    return "numba" if device.type == "cpu" and importlib.util.find_spec("numba") else "torch"
+    if device.type != "cpu" or importlib.util.find_spec("numba") is None:
+        return "torch"
+    from models import cell_jit  # needs numba
+
+    return "numba" if designs >= _WORTH_COMPILING or cell_jit.is_compiled() else "torch"
 
 
 def half_cycle(
@@ -47,35 +63,81 @@ def half_cycle(
     else:
         edges, state = start.edges, start.state
     scaled = cell_scaled.scale(design, direction=direction)
-    mesh = cell_mesh.build(edges)
-    done = _march(scaled, state, mesh, direction=direction, tolerances=tolerances, backend=backend, record=False)
-    grid = torch.linspace(0.0, 1.0, GRID_POINTS, dtype=scaled.dtype, device=scaled.device)
-    passed = done.charge[:, -1]
+    chosen = chosen_backend(scaled.device, designs=design.n, backend=backend)
+    parts = [
+        _solve(s, z, e, direction=direction, tolerances=tolerances, backend=chosen)
+        for s, z, e in zip(scaled.split(_CHUNK), state.split(_CHUNK), edges.split(_CHUNK), strict=True)
+    ]
+    passed, mean, curve, end, status = (torch.cat(column) for column in zip(*parts, strict=True))
     return HalfCycle(
         capacity_mAh_cm2=passed * design.capacity_mAh_cm2,
-        mean_voltage_V=_mean(done.charge, done.voltage),
-        charge_grid=grid,
-        voltage_V=_interpolate(done.charge, done.voltage, grid * passed[:, None]),
-        state=done.state,
+        mean_voltage_V=mean,
+        charge_grid=_grid(passed),
+        voltage_V=curve,
+        state=end,
         edges=edges,
-        status=done.status,
+        status=status,
         relative_error=torch.full_like(passed, RELATIVE_ERROR),
     )
 
 
-def _march(
-    scaled: Tensor,
-    state: Tensor,
-    mesh: cell_mesh.Mesh,
-    *,
-    direction: int,
-    tolerances: Tolerances,
-    backend: Backend,
-    record: bool,
-) -> March:
-    from models import cell_numba
+def _grid(like: Tensor) -> Tensor:
+    return torch.linspace(0.0, 1.0, GRID_POINTS, dtype=like.dtype, device=like.device)
 
-    return cell_numba.march(scaled, state, mesh, direction=direction, tolerances=tolerances, record=record)
+
+def _solve(
+    scaled: Tensor, state: Tensor, edges: Tensor, *, direction: int, tolerances: Tolerances, backend: Backend
+) -> tuple[Tensor, ...]:
+    """Charge passed, mean voltage, curve, end state and status of one chunk."""
+    mesh = cell_mesh.build(edges)
+    passed, voltage, end, charge, status = _Solve.apply(scaled, state, mesh, direction, tolerances, backend)
+    # the steps stay where they were, but for the end of the last
+    last = charge >= charge[:, -1:]
+    charge = torch.where(last, passed[:, None], charge)
+    curve = _interpolate(charge, voltage, _grid(passed) * passed[:, None])
+    return passed, _mean(charge, voltage), curve, end, status
+
+
+class _Solve(torch.autograd.Function):
+    """The march with its adjoint: (scaled, state) -> (charge passed, voltages at the steps, end state)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, scaled: Tensor, state: Tensor, mesh: Mesh, direction: int, tolerances: Tolerances, backend: Backend
+    ) -> tuple[Tensor, ...]:
+        record = any(ctx.needs_input_grad)
+        solver = _solver(backend)
+        done: March = solver.march(scaled, state, mesh, direction=direction, tolerances=tolerances, record=record)
+        if record:
+            ctx.save_for_backward(scaled, state)
+            ctx.rest = mesh, done, direction, solver
+        ctx.mark_non_differentiable(done.charge, done.status)
+        return done.charge[:, -1].clone(), done.voltage, done.state, done.charge, done.status
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        scaled, state = ctx.saved_tensors
+        mesh, done, direction, solver = ctx.rest
+        on_charge, on_voltage, on_state = grads[:3]
+        # voltages repeated after the last step are that step's
+        beyond = torch.arange(on_voltage.shape[1], device=on_voltage.device) > done.steps[:, None]
+        on_last = torch.where(beyond, on_voltage, 0.0).sum(1, keepdim=True)
+        on_voltage = torch.where(beyond, 0.0, on_voltage).scatter_add(1, done.steps[:, None], on_last)
+        on_scaled, on_start = solver.adjoint(
+            scaled, state, mesh, done, direction=direction,
+            on_voltage=on_voltage, on_charge=on_charge, on_state=on_state,
+        )  # fmt: skip
+        return on_scaled, on_start, None, None, None, None
+
+
+def _solver(backend: Backend) -> ModuleType:
+    if backend == "numba":
+        from models import cell_numba  # needs numba
+
+        return cell_numba
+    from models import cell_torch
+
+    return cell_torch
 
 
 def _mean(charge: Tensor, voltage: Tensor) -> Tensor:
@@ -88,9 +150,10 @@ def _mean(charge: Tensor, voltage: Tensor) -> Tensor:
 
 def _interpolate(charge: Tensor, voltage: Tensor, at: Tensor) -> Tensor:
     """Voltage at given charges, linear between the steps."""
-    right = torch.searchsorted(charge.detach().contiguous(), at.detach().contiguous()).clamp(1, charge.shape[1] - 1)
+    right = torch.searchsorted(charge.detach().contiguous(), at.detach().contiguous())
+    right = right.clamp(1, charge.shape[1] - 1)
     q0, q1 = charge.gather(1, right - 1), charge.gather(1, right)
     v0, v1 = voltage.gather(1, right - 1), voltage.gather(1, right)
-    span = q1 - q0
-    share = torch.where(span > 0, (at - q0) / torch.where(span > 0, span, torch.ones_like(span)), torch.ones_like(span))
+    wide = q1 > q0
+    share = torch.where(wide, (at - q0) / torch.where(wide, q1 - q0, 1.0), 1.0)
     return v0 + share * (v1 - v0)

@@ -19,7 +19,7 @@ class Tolerances:
 
     lithiation: float = 2.5e-4
     voltage_V: float = 1e-3
-    newton_V: float = 1e-3
+    newton_V: float = 1e-4
 
 
 VOLTAGE_STEP: Final = 0.05
@@ -28,6 +28,7 @@ LARGEST_STEP: Final = 0.1
 SMALLEST_STEP: Final = 1e-13
 MOST_STEPS: Final = 1500
 NEWTON_LIMIT: Final = 12
+NEWTON_GUARD: Final = 0.25
 START_LIMIT: Final = 100
 END_LIMIT: Final = 25
 END_RESIDUAL_V: Final = 1e-7
