@@ -74,7 +74,9 @@ def capacity_against_cycle(view: CampaignView, *, best: int = 4, published: int 
         return empty_plot(NAME, TITLE, because="No cycling record yet.")
     figure = new_figure(10.5, 5.2)
     axes = figure.add_subplot()
-    ends = [_draw_curve(axes, rows) for _, rows in table.groupby("trial_id", sort=False)]
+    # Measured records of a whole test have a hundred points: a mark on each would hide the line.
+    apart = max(1, int(table["cycle"].max()) // 12)
+    ends = [_draw_curve(axes, rows, cycles_apart=apart) for _, rows in table.groupby("trial_id", sort=False)]
     axes.set_xlabel("cycle")
     axes.set_ylabel("discharge capacity (mAh cm⁻²)")
     axes.set_ylim(0, float(table[CAPACITY].max()) * 1.08)
@@ -94,19 +96,18 @@ def capacity_against_cycle(view: CampaignView, *, best: int = 4, published: int 
     return Plot(NAME, TITLE, caption, figure, table)
 
 
-def _draw_curve(axes: Axes, rows: pd.DataFrame) -> _End:
+def _draw_curve(axes: Axes, rows: pd.DataFrame, *, cycles_apart: int) -> _End:
     first, last = rows.iloc[0], rows.iloc[-1]
     evaluator, leads = str(first["evaluator"]), first["rank"] == 1
     style = _mark(evaluator)
     strong = style["color"]
-    # Measured records of a whole test have a hundred points: a mark on each would hide the line.
     sparse = len(rows) < 0.5 * (last["cycle"] - first["cycle"])
     axes.plot(
         rows["cycle"],
         rows[CAPACITY],
         color=strong if leads else PALE[strong],
         marker=style["marker"],
-        markevery=max(1, len(rows) // 12),
+        markevery=1 if sparse else cycles_apart,
         markersize=6 if leads else 5,
         ls=":" if sparse else "-",
         lw=2.4 if leads and not is_measured(evaluator) else 1.5,

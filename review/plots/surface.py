@@ -109,6 +109,7 @@ def _draw_tried(view: CampaignView, axes: Axes) -> None:
             linewidths=1.8,
             zorder=5,
             path_effects=_DARK_EDGE,
+            clip_on=False,
             label="planned, not tried yet" if planned.any() else None,
         )
         for evaluator, rows in table[~planned].groupby("evaluator", sort=False):
