@@ -22,6 +22,8 @@ Floats = npt.NDArray[np.float64]
 
 TRUST_GRID = ((0.0, 0.3), (0.5, 0.2), (0.85, 0.25), (0.97, 0.25))
 """Shares rho^2 and their weights before data [est]; tuned on the synthetic problems of benchmarks/, seeds 0-99."""
+COLD_STEPS, WARM_STEPS = 60, 5
+"""Steps of L-BFGS from the priors' means, and from the kernel of an earlier belief."""
 NEGLIGIBLE = 1e-3
 """Parts with less weight are left out of draws and predictions."""
 
@@ -99,8 +101,7 @@ def learn(
     y: Floats,
     *,
     se: Floats,
-    starts: Mapping[float, Floats] | None = None,
-    max_iterations: int = 60,
+    earlier: Belief | None = None,
 ) -> Belief:
     """Fit the mixture to n >= 0 results.
 
@@ -110,8 +111,8 @@ def learn(
         x: n x p encoded recipes.
         y: n outcomes, larger is better.
         se: n standard errors, NaN where the noise is to be inferred.
-        starts: kernel parameters per share rho^2 to start the fits from.
-        max_iterations: of each fit.
+        earlier: the belief after fewer of the same results; fits then start from its kernel parameters and take few
+            steps, and shares that it found negligible are not taken up again.
     """
     centre, scale = standard_scale(y)
     features = prior.features(x)
@@ -122,19 +123,21 @@ def learn(
         features,
         np.zeros(len(y)),
     )
-    grid = TRUST_GRID if prior.width else ((0.0, 1.0),)
-    shares, shares_before = [rho2 for rho2, _ in grid], np.array([weight for _, weight in grid])
+    grid = dict(TRUST_GRID) if prior.width else {0.0: 1.0}
+    starts = {part.rho2: part.logs for part in earlier.parts} if earlier else {}
+    shares = list(starts or grid)
+    steps = WARM_STEPS if earlier else COLD_STEPS
 
-    def fitted(data: Data, starts: Mapping[float, Floats], iterations: int) -> tuple[list[Posterior], Floats]:
-        parts = [fit(layout, data, rho2=r, start=starts.get(r), max_iterations=iterations) for r in shares]
-        logs = np.log(shares_before) + np.array([part.log_evidence for part in parts])
+    def fitted(data: Data, starts: Mapping[float, Floats]) -> tuple[list[Posterior], Floats]:
+        parts = [fit(layout, data, rho2=rho2, start=starts.get(rho2), max_iterations=steps) for rho2 in shares]
+        logs = np.array([math.log(grid[part.rho2]) + part.log_evidence for part in parts])
         weights = np.exp(logs - logs.max())
         return parts, weights / weights.sum()
 
-    parts, weights = fitted(data, starts or {}, max_iterations)
+    parts, weights = fitted(data, starts)
     extra = doubt(layout, data, parts[int(np.argmax(weights))])
     if (extra > 0).any():
-        parts, weights = fitted(replace(data, extra=extra), {part.rho2: part.logs for part in parts}, max_iterations)
+        parts, weights = fitted(replace(data, extra=extra), {part.rho2: part.logs for part in parts})
     kept = weights >= NEGLIGIBLE
     chosen = tuple(part for part, keep in zip(parts, kept, strict=True) if keep)
     return Belief(prior, chosen, weights[kept] / weights[kept].sum(), centre, scale)

@@ -30,6 +30,8 @@ from surrogate.robustness import Slips
 Floats = npt.NDArray[np.float64]
 FORMAT: Final = 1
 """Version of the saved file."""
+MILESTONE: Final = 250
+"""Up to so many trials every fit starts afresh; beyond, from the fit at 250, 500, 1000, … trials."""
 _NOT_HANDED: Final = object()
 
 
@@ -101,6 +103,7 @@ class Optimiser:
         self._base = candidates.coarse(self._space, seed=self._seed)
         self._history = History.empty(len(self._space.parameters), len(self._outcomes))
         self._beliefs: dict[str, Belief] = {}
+        self._milestones: dict[tuple[int, int], Belief] = {}
         self._believed = -1
 
     # ---- ask and tell ---------------------------------------------------------------------------------------------
@@ -324,17 +327,27 @@ class Optimiser:
 
     def _believe(self) -> dict[str, Belief]:
         if self._believed != len(self._history.x):
-            for j, name in enumerate(self._outcomes):
-                measured = ~np.isnan(self._history.values[:, j])
-                self._beliefs[name] = learn(
-                    self._layout,
-                    self._priors[name],
-                    self._history.x[measured],
-                    self._signs[j] * self._history.values[measured, j],
-                    se=self._history.se[measured, j],
-                )
+            self._beliefs = {name: self._learn(j, len(self._history.x)) for j, name in enumerate(self._outcomes)}
             self._believed = len(self._history.x)
         return self._beliefs
+
+    def _learn(self, j: int, n: int) -> Belief:
+        """Learn outcome j from the first n trials; long histories start from the belief at a milestone before.
+
+        Milestones depend on the history alone, not on when somebody asked, so that a replay gives the same proposals.
+        """
+        milestone = MILESTONE * 2 ** int(np.log2((n - 1) / MILESTONE)) if n > MILESTONE else 0
+        if milestone and (j, milestone) not in self._milestones:
+            self._milestones[j, milestone] = self._learn(j, milestone)
+        rows = np.flatnonzero(~np.isnan(self._history.values[:n, j]))
+        return learn(
+            self._layout,
+            self._priors[self._outcomes[j]],
+            self._history.x[rows],
+            self._signs[j] * self._history.values[rows, j],
+            se=self._history.se[rows, j],
+            earlier=self._milestones.get((j, milestone)),
+        )
 
     def _prediction(self, x: Floats, *, noisy: bool = False) -> pd.DataFrame:
         name = next(objective.name for objective in self._goals.objectives if not objective.known)

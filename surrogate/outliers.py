@@ -1,8 +1,9 @@
 """Results that contradict the others: flagged and given a wide error, never dropped.
 
-A result is suspected when the others predict it badly (leave-one-out), and flagged when one sd of all outcomes added to its
-own error raises the evidence by more than the odds against an outlier. A lone surprise far from all others is no
-contradiction: there the prediction is wide, and nothing is gained by doubting the result.
+With mean m and variance v predicted for result y by all others (leave-one-out), taking it for an outlier (a further error
+of one sd of all outcomes) changes the log evidence by log N(y; m, v + 1) - log N(y; m, v). Where that beats the odds
+against an outlier the result is flagged. A lone surprise far from all others is no contradiction: there v is wide, and
+nothing is gained by doubting the result.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ from surrogate.kernel import Layout
 Floats = npt.NDArray[np.float64]
 
 SUSPECT_Z = 2.5
-"""Leave-one-out departures beyond this many sd are looked at."""
+"""Leave-one-out departures beyond this many sd are looked at more closely."""
 LOG_ODDS = 3.5
 """log(0.97 / 0.03): about 3 % of cell tests are outliers [est]."""
 OUTLIER_SD = 1.0
 """Error that a flagged result is given, in units of the outcomes' sd."""
-LARGEST_SHARE = 0.15
 FEWEST = 6
 """Below so many results nothing can be told apart."""
+REFIT = 64
+"""Up to so many results one outlier can hide in the inferred noise, so the suspect is also judged after a refit."""
+ROUNDS = 4
 
 
 def doubt(layout: Layout, data: Data, part: Posterior) -> Floats:
@@ -33,15 +36,18 @@ def doubt(layout: Layout, data: Data, part: Posterior) -> Floats:
     extra = np.zeros(data.n)
     if data.n < FEWEST:
         return extra
-    for _ in range(int(LARGEST_SHARE * data.n)):
+    for _ in range(ROUNDS):
         mean, sd = part.leave_one_out()
-        z = np.where(extra > 0, 0.0, np.abs(data.y - mean) / sd)
-        worst = int(z.argmax())
-        if float(z[worst]) < SUSPECT_Z:
+        z, wide = (data.y - mean) / sd, sd**2 + OUTLIER_SD**2
+        gain = 0.5 * z**2 * (1.0 - sd**2 / wide) - 0.5 * np.log(wide / sd**2)
+        gain[extra > 0], z[extra > 0] = -np.inf, 0.0
+        flagged = gain > LOG_ODDS
+        if not flagged.any() and (data.n > REFIT or np.abs(z).max() < SUSPECT_Z):
             break
         tried = extra.copy()
-        tried[worst] = OUTLIER_SD**2
-        refit = fit(layout, replace(data, extra=tried), rho2=part.rho2, start=part.logs, max_iterations=15)
+        tried[flagged if flagged.any() else [int(np.argmax(np.abs(z)))]] = OUTLIER_SD**2
+        iterations = 15 if data.n <= REFIT else 0
+        refit = fit(layout, replace(data, extra=tried), rho2=part.rho2, start=part.logs, max_iterations=iterations)
         if refit.log_evidence - part.log_evidence < LOG_ODDS:
             break
         extra, part = tried, refit
