@@ -2,6 +2,7 @@
 
     Q(n) = Q_physics(n; drawn parameters, recipe as this world takes it) exp[sd f(recipe)] x batch x cell,   n = 1, 2
     Q(n) = Q(2) x its own fade law (models.virtual_lab_fade),   n > 2, at every level but `faithful`
+    levelling off at what active and electrolyte hold together, whatever the field says
 
 | level | parameters | field sd | fade law | turned round |
 |---|---|---|---|---|
@@ -35,7 +36,7 @@ from campaign.space import SearchSpace
 from campaign.spec import Objective, OutcomeBound
 from models import observables
 from models.ageing import protection
-from models.electrode import active_charge_share, theoretical_capacity_mAh_cm2
+from models.electrode import active_charge_share, sse_capacity_mAh_cm2, theoretical_capacity_mAh_cm2
 from models.inputs import Inputs, encode, with_cycle_axis
 from models.parameters import Parameters, Values, load
 from models.physics import Run, run
@@ -52,6 +53,8 @@ CELL_NOISE, BATCH_NOISE = 0.05, 0.12
 """Relative sd of a cell and of a batch (issue 5, point 1; Puls et al. 2024 for the size)."""
 FAILED_SHARE, OUTLIER_SHARE = 0.05, 0.03
 FIELD_SD: Mapping[str, float] = {"faithful": 0.05, "biased": 0.20, "wrong": 0.40}
+_CEILING = 8.0
+"""How sharply a capacity levels off at what active and electrolyte hold together."""
 LAST_CYCLE_OF_A_FAILURE = 60.0
 """A failing cell dies somewhere between cycle 1 and here, early deaths being likelier (log-uniform) [est]."""
 
@@ -188,6 +191,7 @@ class VirtualLab:
         self._values: Values = known.values(known.draw(1, seed=self._root, prior=level != "faithful")[0])
         self._field = Field(self._root, 1)
         self._sd = FIELD_SD[level]
+        self._remembered: dict[str, Floats] = {}
         space = self.question.space
         names = space["sse"].levels if "sse" in space.names else (str(self.question.conditions["sse"]),)  # type: ignore[union-attr]
         self._fade = None if level == "faithful" else draw_fade(self._root, names)
@@ -216,12 +220,20 @@ class VirtualLab:
     def cycle(self, cell: Cell, n: int) -> Cycles:
         """Return cycles 1 to n of a cell, or fewer where it dies before."""
         mix: Mix = cell.mix
-        designs = recipe.complete(pd.DataFrame([mix.design]))
         fate = self._fate(mix, cell.number)
         last = min(int(n), fate.last_cycle)
-        ahead = self._discharge(designs, np.arange(1.0, last + 2.0)).discharge[0] * mix.batch_factor * fate.factor
+        ahead = self._noise_free(mix.design, last + 1) * mix.batch_factor * fate.factor
         discharge, charge = ahead[:-1], np.minimum(ahead[:-1], ahead[1:])
-        return Cycles(discharge, charge, (discharge + charge) / float(designs["current_mA_cm2"].iloc[0]))
+        current = float(mix.design.get("current_mA_cm2", recipe.PUBLISHED_PROTOCOL["current_mA_cm2"]))
+        return Cycles(discharge, charge, (discharge + charge) / current)
+
+    def _noise_free(self, design: Mapping[str, Any], n: int) -> Floats:
+        """Discharges 1 to n of one design, remembered: its cells differ by factors alone."""
+        key = json.dumps(_plain(design), sort_keys=True)
+        if len(self._remembered.get(key, ())) < n:
+            designs = recipe.complete(pd.DataFrame([design]))
+            self._remembered[key] = self._discharge(designs, np.arange(1.0, n + 1.0)).discharge[0]
+        return self._remembered[key][:n]
 
     @cached_property
     def _best(self) -> Best:
@@ -289,9 +301,11 @@ class VirtualLab:
                 discharge = discharge_at(x, followed, at, p).numpy()
             else:
                 discharge = self._faded(designs, x, followed, cycles)
-        world = np.exp(self._sd * self._field(designs))[:, None]
+            theory = theoretical_capacity_mAh_cm2(x) + sse_capacity_mAh_cm2(x, 1.0, p)
+        discharge = discharge * np.exp(self._sd * self._field(designs))[:, None]
+        discharge = discharge / (1 + (discharge / theory.numpy()[:, None]) ** _CEILING) ** (1 / _CEILING)
         voltage = _voltages(followed, cycles) if volts else np.full(discharge.shape, np.nan)
-        return _Seen(discharge * world, np.broadcast_to(share.numpy(), discharge.shape), voltage)
+        return _Seen(discharge, np.broadcast_to(share.numpy(), discharge.shape), voltage)
 
     def _faded(self, designs: pd.DataFrame, x: Inputs, followed: Run, cycles: Floats) -> Floats:
         """Discharge with the first two cycles from the physics and the rest from the lab's own law."""
