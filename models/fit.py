@@ -67,6 +67,9 @@ def differences(residuals: Residuals, z: Tensor, r: Tensor) -> Tensor:
 def fit(residuals: Residuals, start: Tensor, *, weight: Tensor) -> Fit:
     """Minimise every lane.
 
+    A lane's Jacobian is kept up to date by Broyden's rank-one update and is taken anew where a step fails or before the lane
+    is called done, so that most steps cost one evaluation. Lanes that start at one point share their first Jacobian.
+
     Args:
         residuals: batched residuals without the prior.
         start: (lanes, p).
@@ -74,27 +77,43 @@ def fit(residuals: Residuals, start: Tensor, *, weight: Tensor) -> Fit:
     """
     z, r = start.clone(), residuals(start)
     objective = _objective(r, z, weight)
-    damping = torch.ones(len(z), 1, 1, dtype=z.dtype)
-    eye = torch.eye(z.shape[1], dtype=z.dtype)
-    open_lanes = torch.arange(len(z))
+    damping = torch.full((len(z),), 0.1, dtype=z.dtype)
+    points, which = torch.unique(start, dim=0, return_inverse=True)
+    jac = differences(residuals, points, residuals(points))[which]
+    fresh = torch.ones(len(z), dtype=torch.bool)
+    k = torch.arange(len(z))
     for _ in range(_MOST_ITERATIONS):
-        k = open_lanes
-        trial = z[k] + _step(differences(residuals, z[k], r[k]), r[k], z[k], weight[k], damping[k])
-        r_trial = residuals(trial)
-        new = _objective(r_trial, trial, weight[k])
+        step = _step(jac[k], r[k], z[k], weight[k], damping[k])
+        moved = residuals(z[k] + step)
+        new = _objective(moved, z[k] + step, weight[k])
         better = torch.isfinite(new) & (new < objective[k])
-        gain = torch.where(better, objective[k] - new, torch.zeros_like(new))
-        z[k] = torch.where(better[:, None], trial, z[k])
-        r[k] = torch.where(better[:, None], r_trial, r[k])
-        objective[k] = objective[k] - gain
-        damping[k] = (damping[k] * torch.where(better, 0.2, 6.0)[:, None, None]).clamp(1e-6, 1e6)
-        done = (better & (gain < _GAIN)) | (~better & (damping[k, 0, 0] > _STUCK))
-        open_lanes = k[~done]
-        if not len(open_lanes):
+        settled = torch.where(better, objective[k] - new, torch.zeros_like(new)) < _GAIN
+        done = settled & fresh[k] & (better | (damping[k] > _STUCK))
+        gone, went = k[better], step[better]
+        jac[gone] += _broyden(jac[gone], moved[better] - r[gone], went)
+        z[gone], r[gone], objective[gone] = z[gone] + went, moved[better], new[better]
+        damping[k] = torch.where(better, damping[k] * 0.2, torch.where(fresh[k], damping[k] * 6, damping[k])).clamp(
+            1e-6
+        )
+        again = k[settled & ~fresh[k]]
+        fresh[gone] = False
+        if len(again):
+            jac[again] = differences(residuals, z[again], r[again])
+            fresh[again] = True
+        k = k[~done]
+        if not len(k):
             break
     jac = differences(residuals, z, r)
+    eye = torch.eye(z.shape[1], dtype=z.dtype)
     curvature = (jac * weight[..., None]).transpose(1, 2) @ jac + eye
     return Fit(z, torch.linalg.inv(curvature), objective)
+
+
+def _broyden(jac: Tensor, dr: Tensor, dz: Tensor) -> Tensor:
+    """Least change of a Jacobian that makes it agree with the step just taken."""
+    missing = dr - (jac @ dz[..., None])[..., 0]
+    change: Tensor = missing[..., :, None] * dz[..., None, :] / (dz**2).sum(-1)[..., None, None].clamp(min=1e-30)
+    return change
 
 
 def _step(jac: Tensor, r: Tensor, z: Tensor, weight: Tensor, damping: Tensor) -> Tensor:
@@ -102,7 +121,8 @@ def _step(jac: Tensor, r: Tensor, z: Tensor, weight: Tensor, damping: Tensor) ->
     eye = torch.eye(z.shape[1], dtype=z.dtype)
     weighted = (jac * weight[..., None]).transpose(1, 2)
     downhill = (weighted @ r[..., None])[..., 0] + z
-    step = torch.linalg.solve(weighted @ jac + (1 + damping) * eye, -downhill[..., None])[..., 0]
+    lifted = weighted @ jac + (1 + damping)[:, None, None] * eye
+    step = torch.linalg.solve(lifted, -downhill[..., None])[..., 0]
     shortened: Tensor = step * (3.0 / step.abs().amax(1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
     return shortened
 
