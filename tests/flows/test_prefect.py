@@ -1,0 +1,155 @@
+"""Prefect for real, under the pinned set: the embedded server, and a server, a work pool and a schedule that fires."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+Write = Callable[..., Path]
+
+
+@contextmanager
+def process(command: list[str | Path], log: Path, env: dict[str, str], cwd: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as stream:
+        running = subprocess.Popen(
+            [str(word) for word in command],
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
+        )
+    try:
+        yield running
+    finally:
+        os.killpg(running.pid, signal.SIGTERM)
+        try:
+            running.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
+            running.wait(10)
+
+
+def wait_for(what: str, found: Callable[[], bool], log: Path, seconds: float = 150) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found():
+            return
+        time.sleep(0.5)
+    raise AssertionError(f"no {what} within {seconds:.0f} s; the log ends:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+def healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_run_is_one_flow_on_the_embedded_server(write_campaign: Write, data_dir: Path) -> None:
+    campaign = write_campaign(("trials: 6", "trials: 3"))
+    done = subprocess.run(
+        [BIN / "mixwright", "run", campaign],
+        env=dict(os.environ),
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.startswith("Recommended: ")
+    assert (data_dir / "prefect").is_dir()
+
+
+@pytest.mark.timeout(600)
+def test_a_deployed_schedule_really_fires(
+    write_campaign: Write, data_dir: Path, tmp_path: Path, free_port: int
+) -> None:
+    """Our prefect.yaml on a process work pool; only the clock of the schedule is made faster."""
+    campaign = write_campaign(("trials: 6", "trials: 3"))
+    api = f"http://127.0.0.1:{free_port}/api"
+    env = {
+        **os.environ,
+        "PREFECT_API_URL": api,
+        "PREFECT_HOME": str(data_dir / "prefect"),
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+    }
+    # Deployed from a folder of its own that holds what a lab would have: our prefect.yaml and our flows.
+    text = (REPO / "prefect.yaml").read_text(encoding="utf-8")
+    assert 'cron: "0 6 * * *"\n        timezone: UTC' in text
+    text = text.replace('cron: "0 6 * * *"\n        timezone: UTC', "interval: 5")
+    text = text.replace("campaign: examples/lpscl_sulfur.yaml", f"campaign: {campaign}")
+    lab = tmp_path / "lab"
+    lab.mkdir()
+    (lab / "prefect.yaml").write_text(text, encoding="utf-8")
+    (lab / "flows").symlink_to(REPO / "flows")
+    env["PYTHONPATH"] = str(REPO)
+    server = [BIN / "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(free_port)]
+    with process(server, tmp_path / "server.log", env, tmp_path):
+        wait_for("Prefect server", lambda: healthy(f"{api}/health"), tmp_path / "server.log")
+        for words in (
+            ["work-pool", "create", "mixwright", "--type", "process"],
+            ["--no-prompt", "deploy", "--name", "tick"],
+        ):
+            done = subprocess.run(
+                [BIN / "prefect", *words],
+                env=env | {"PWD": str(lab)},
+                cwd=lab,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+        worker = [BIN / "prefect", "worker", "start", "--pool", "mixwright", "--type", "process"]
+        with process(worker, tmp_path / "worker.log", env, tmp_path):
+            ledger = data_dir / "ledger.db"
+
+            def answered() -> bool:
+                return ledger.exists() and _completed(ledger) == 3
+
+            wait_for("tick that a schedule fired", answered, tmp_path / "worker.log", seconds=240)
+    shutil.rmtree(data_dir / "prefect", ignore_errors=True)
+
+
+def _completed(ledger: Path) -> int:
+    import sqlite3
+
+    with sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=10) as connection:
+        try:
+            query = "SELECT count(*) FROM trial WHERE evaluator = 'physics' AND state = 'completed'"
+            return int(connection.execute(query).fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0  # the ledger is being made
+
+
+def test_tick_uses_the_server_only_if_it_answers(write_campaign: Write, free_port: int) -> None:
+    campaign = write_campaign(("trials: 6", "trials: 3"))
+    env = {**os.environ, "PREFECT_API_URL": f"http://127.0.0.1:{free_port}/api"}
+    done = subprocess.run(
+        [BIN / "mixwright", "tick", campaign], env=env, cwd=REPO, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "does not answer: the same steps without Prefect" in done.stderr
+    assert "proposed 3, evaluated 3" in done.stdout
