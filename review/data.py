@@ -126,7 +126,8 @@ class CampaignView:
     """All that plots, report and projection may know of a campaign.
 
     `trials` and `published` have one row a trial: the columns of `BOOK_COLUMNS`, recipe columns, and every other column
-    is an outcome. `cycling` and `published_cycling` are long tables (`trial_id`, `cycle`, one column an observable).
+    is an outcome. `cycling` and `published_cycling` are long tables (`trial_id`, `cycle`, one column an observable; where
+    a trial has several cells, `cell_id` too).
     `window` is the ridge of equivalents, one row a point, with the probability of being within `tolerance` of the best;
     `surface` the model's mean and sd on a full grid of speed x time (a `probability` column is drawn where given);
     `electrolytes` the best that the model expects of each SSE (90 % interval) and the best one tried (NaN = none).
@@ -154,6 +155,15 @@ class CampaignView:
             missing = [name for name in columns if name not in getattr(self, table).columns]
             if missing:
                 raise ValueError(f"table {table!r} lacks column {missing[0]!r}; it needs {', '.join(columns)}")
+            # Rows are found by their place below; a table glued from others may say 0, 1, 0, 1.
+            object.__setattr__(self, table, getattr(self, table).reset_index(drop=True))
+
+    @property
+    def best_trial_id(self) -> str | None:
+        """The trial flagged `best`; where none is, the one with the best value; None before any result."""
+        flagged = self.trials[self.trials["best"].eq(other=True)] if "best" in self.trials else self.trials.iloc[:0]
+        chosen = flagged if len(flagged) else self.ranked(self.trials)
+        return str(chosen["trial_id"].iloc[0]) if len(chosen) else None
 
     def recipe_columns(self, table: pd.DataFrame) -> list[str]:
         """Return the columns of `table` that state a recipe or protocol: those the campaign varies come first."""

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 from campaign.errors import Refusal
 from review import quiet, views
 from review.data import CampaignView
-from review.plots.best_so_far import history
 from review.runs import DIGEST, FRAME, KEY, STEPS, RunContent, campaign_note, campaign_run, frame, trial_runs
 
 if TYPE_CHECKING:
@@ -199,9 +198,7 @@ class Projection:
         new run takes the place of the old, because MLflow cannot take a value back.
         """
         text = report.read_bytes() if report is not None else b""
-        content = campaign_run(
-            view, best_so_far=history(view), report=hashlib.sha256(text).hexdigest()[:16] if text else ""
-        )
+        content = campaign_run(view, report=hashlib.sha256(text).hexdigest()[:16] if text else "")
         runs = found.get(content.key, [])
         steps = sum(point.metric == "best_so_far" for point in content.points)
         stamp = {FRAME: frame(content, steps), STEPS: str(steps)}

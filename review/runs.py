@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from review.data import PLANNED, CampaignView, is_measured
+from review.history import history
 from review.words import number, short_recipe, text
 
 STATUS = {**dict.fromkeys(PLANNED, "SCHEDULED"), "completed": "FINISHED", "failed": "FAILED",
@@ -125,7 +126,7 @@ def _trial_run(
                 "evaluator": row["evaluator"],
                 "values": values,
                 "state": row["state"],
-                "best": "yes" if row.get("best") is True else "no",
+                "best": "yes" if row["trial_id"] == view.best_trial_id else "no",
                 **words,
                 "mlflow.note.content": _trial_note(view, row, values),
             }
@@ -144,19 +145,18 @@ def _trial_note(view: CampaignView, row: Mapping[Any, Any], values: str) -> str:
     return found if why == "–" else f"{found}\n\n{why}"
 
 
-def campaign_run(view: CampaignView, *, best_so_far: pd.DataFrame, report: str = "") -> RunContent:
+def campaign_run(view: CampaignView, *, report: str = "") -> RunContent:
     """Return the content of the campaign's own run: its settings, the best so far at each trial, the recommendation.
 
     Args:
         view: the campaign.
-        best_so_far: `review.plots.best_so_far.history(view)`.
         report: hash of the report that goes with it, so that a new report is seen as a change.
     """
     made_ms = to_ms(view.provenance.made_at, 0)
     finished = {str(row["trial_id"]): to_ms(row.get("finished_at"), made_ms) for row in view.trials.to_dict("records")}
-    history = [
+    reached = [
         Point("best_so_far", four_digits(value), int(step), finished[str(trial_id)])
-        for step, trial_id, value in best_so_far[["trial", "trial_id", "best_so_far"]].itertuples(index=False)
+        for step, trial_id, value in history(view)[["result", "trial_id", "best_so_far"]].itertuples(index=False)
         if math.isfinite(value)
     ]
     starts = [to_ms(row.get("proposed_at"), made_ms) for row in view.trials.to_dict("records")]
@@ -180,7 +180,7 @@ def campaign_run(view: CampaignView, *, best_so_far: pd.DataFrame, report: str =
                 },
             }
         ),
-        points=(*history, *_answer_points(view, step=len(history), time_ms=made_ms)),
+        points=(*reached, *_answer_points(view, step=len(reached), time_ms=made_ms)),
         tags=_tags(
             {
                 "kind": "campaign",
@@ -246,17 +246,26 @@ def _points(values: Mapping[str, Any], *, step: int, time_ms: int) -> list[Point
 def _cycling_points(record: pd.DataFrame | None, time_ms: int) -> list[Point]:
     if record is None:
         return []
-    steps = record["cycle"].astype(int).to_list()
     points: list[Point] = []
-    for name in record.columns.drop(["trial_id", "cycle"]):
-        values = pd.to_numeric(record[name], errors="coerce").astype(float)
-        metric = metric_name(CYCLING + name)
-        points += [
-            Point(metric, four_digits(value), step, time_ms)
-            for step, value in zip(steps, values, strict=True)
-            if math.isfinite(value)
-        ]
+    observables = record.columns.drop(["trial_id", "cell_id", "cycle"], errors="ignore")
+    for section, rows in _cells(record):
+        steps = rows["cycle"].astype(int).to_list()
+        for name in observables:
+            values = pd.to_numeric(rows[name], errors="coerce").astype(float)
+            points += [
+                Point(metric_name(section + name), four_digits(value), step, time_ms)
+                for step, value in zip(steps, values, strict=True)
+                if math.isfinite(value)
+            ]
     return points
+
+
+def _cells(record: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return the record of each cell with its chart section: the first cell's is `cycling/`, so that every trial has one."""
+    if "cell_id" not in record:
+        return [(CYCLING, record)]
+    cells = sorted(record.groupby("cell_id", dropna=False), key=lambda cell: str(cell[0]))
+    return [(CYCLING if first == 0 else f"cycling {cell}/", rows) for first, (cell, rows) in enumerate(cells)]
 
 
 def _tags(values: Mapping[str, Any]) -> dict[str, str]:

@@ -75,7 +75,7 @@ def trials_sheet(view: CampaignView, table: pd.DataFrame, *, record: pd.DataFram
     if table.empty:
         return Sheet()
     ranked = view.ranked(table)
-    ordered = pd.concat([ranked, table.drop(index=ranked.index)])
+    ordered = table.loc[[*ranked.index, *table.index.difference(ranked.index, sort=False)]]
     varied = {axis.name for axis in view.space}
     evaluators = tuple(str(name) for name in table["evaluator"].unique())
     outcomes = view.outcome_columns(table)
@@ -98,7 +98,7 @@ def trials_sheet(view: CampaignView, table: pd.DataFrame, *, record: pd.DataFram
         told = {trial: _tell(rows) for trial, rows in record.dropna(subset=[CAPACITY]).groupby("trial_id")}
         columns.append(Column("measured: cycle → mAh cm⁻²", lambda row: told.get(row["trial_id"], "–"), "words"))
     columns += [Column(label(name), _text_of(name), "words") for name in ("reason", "source") if name in table]
-    return _filled(ordered, tuple(columns), evaluators=evaluators)
+    return _filled(ordered, tuple(columns), evaluators=evaluators, best=view.best_trial_id)
 
 
 def _tell(rows: pd.DataFrame) -> str:
@@ -123,9 +123,11 @@ def _predicted(row: Mapping[Any, Any]) -> str:
     return "–" if mean == "–" else f"{mean} ({low} to {high})"
 
 
-def _filled(table: pd.DataFrame, columns: tuple[Column, ...], evaluators: tuple[str, ...] = ()) -> Sheet:
+def _filled(
+    table: pd.DataFrame, columns: tuple[Column, ...], *, evaluators: tuple[str, ...] = (), best: str | None = None
+) -> Sheet:
     rows = tuple(
-        Row(tuple(column.cell(record) for column in columns), best=bool(record.get("best") is True))
+        Row(tuple(column.cell(record) for column in columns), best=best is not None and str(record["trial_id"]) == best)
         for record in table.head(ROWS_SHOWN).to_dict("records")
     )
     return Sheet(columns, rows, max(0, len(table) - ROWS_SHOWN), evaluators)

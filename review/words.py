@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 UNITS = {
     "mAh_g_composite": "mAh g⁻¹ composite",
     "mAh_g_active": "mAh g⁻¹ active",
@@ -90,7 +92,7 @@ def text(value: Any) -> str:
         return str(value)
     if hasattr(value, "__float__") and not isinstance(value, str):
         return number(float(value))
-    return "–" if value is None or value != value else str(value)
+    return "–" if value is None or value is pd.NA or value is pd.NaT else str(value)
 
 
 def shorten(words: str, longest: int) -> str:

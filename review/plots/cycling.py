@@ -23,22 +23,26 @@ def curves(view: CampaignView, *, best: int = 4, published: int = 5) -> pd.DataF
     """Return the records of the best trials, of as many cells that are still testing, and of published cells.
 
     Returns:
-        Long table: `trial_id`, `evaluator`, `rank` (1 = best of its table), `recipe`, `cycle`, the areal capacity.
+        Long table: `trial_id`, `evaluator`, `rank` (1 = best of its table), `recipe`, `state`, `cell_id` (empty where
+        the record names no cell), `cycle`, the areal capacity.
     """
-    ranked_trials = view.ranked(view.trials)
+    ranked = view.ranked(view.trials)
     begun = view.trials["trial_id"].isin(view.cycling["trial_id"]) & view.trials["state"].eq("testing")
-    running = view.trials[begun & ~view.trials["trial_id"].isin(ranked_trials["trial_id"])]
-    parts = [_records(pd.concat([ranked_trials.head(best), running.head(best)]), view.cycling)]
+    running = view.trials[begun & ~view.trials["trial_id"].isin(ranked["trial_id"])]
+    chosen = view.trials.loc[[*ranked.index[:best], *running.index[:best]]]
+    parts = [_records(chosen, view.cycling), _records(_most_telling(view).head(published), view.published_cycling)]
+    filled = [part for part in parts if len(part)]
+    return pd.concat(filled, ignore_index=True) if filled else parts[0]
+
+
+def _most_telling(view: CampaignView) -> pd.DataFrame:
+    """Return the published cells with more than one point: the best by the objective first, then the longest tested."""
     points = view.published_cycling.dropna(subset=[CAPACITY]).groupby("trial_id")["cycle"].agg(["size", "max"])
-    known = points[(points["size"] > 1) & points.index.isin(view.published["trial_id"])]
-    ranked = list(view.ranked(view.published)["trial_id"])
-    by_rank = sorted(
-        known.index,
-        key=lambda trial: (ranked.index(trial) if trial in ranked else len(ranked), -known.loc[trial, "max"]),
-    )
-    rows = view.published.set_index("trial_id", drop=False).loc[by_rank[:published]]
-    parts.append(_records(rows, view.published_cycling))
-    return pd.concat(parts, ignore_index=True)
+    known = view.published[view.published["trial_id"].isin(points.index[points["size"] > 1])]
+    ranked = view.ranked(known)
+    rest = known.drop(index=ranked.index)
+    longest = rest["trial_id"].map(points["max"]).sort_values(ascending=False, kind="stable")
+    return known.loc[[*ranked.index, *longest.index]]
 
 
 def _records(trials: pd.DataFrame, cycling: pd.DataFrame) -> pd.DataFrame:
@@ -51,8 +55,9 @@ def _records(trials: pd.DataFrame, cycling: pd.DataFrame) -> pd.DataFrame:
             "state": trials["state"].to_numpy(),
         }
     )
-    records = cycling[["trial_id", "cycle", CAPACITY]].dropna()
-    return heads.merge(records, on="trial_id").sort_values(["rank", "cycle"], kind="stable")
+    cells = cycling if "cell_id" in cycling else cycling.assign(cell_id="")
+    records = cells[["trial_id", "cell_id", "cycle", CAPACITY]].dropna()
+    return heads.merge(records, on="trial_id").sort_values(["rank", "cell_id", "cycle"], kind="stable")
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,9 @@ def capacity_against_cycle(view: CampaignView, *, best: int = 4, published: int 
     axes = figure.add_subplot()
     # Measured records of a whole test have a hundred points: a mark on each would hide the line.
     apart = max(1, int(table["cycle"].max()) // 12)
-    ends = [_draw_curve(axes, rows, cycles_apart=apart) for _, rows in table.groupby("trial_id", sort=False)]
+    ends = [
+        _draw_curve(axes, rows, cycles_apart=apart) for _, rows in table.groupby(["trial_id", "cell_id"], sort=False)
+    ]
     axes.set_xlabel("cycle")
     axes.set_ylabel("discharge capacity (mAh cm⁻²)")
     axes.set_ylim(0, float(table[CAPACITY].max()) * 1.08)
@@ -114,7 +121,8 @@ def _draw_curve(axes: Axes, rows: pd.DataFrame, *, cycles_apart: int) -> _End:
         zorder=4 if leads else 3,
         clip_on=False,
     )
-    words = f"{shorten(str(first['trial_id']), 24)}: {shorten(first['recipe'], 60)}"
+    name = f"{first['trial_id']} {first['cell_id']}".strip()
+    words = f"{shorten(name, 24)}: {shorten(first['recipe'], 60)}"
     words += ", testing" if first["state"] == "testing" else ""
     return _End(float(last["cycle"]), float(last[CAPACITY]), words, strong, "bold" if leads else "normal")
 

@@ -41,7 +41,13 @@ def test_best_so_far_follows_the_goal_down_and_skips_what_does_not_count(view: C
     assert data["best_so_far"].is_monotonic_decreasing
 
 
-def test_best_so_far_orders_by_sequence_not_by_row(view: CampaignView) -> None:
+def test_best_so_far_takes_results_in_the_order_they_came_in(view: CampaignView) -> None:
+    late = view.trials.assign(finished_at=view.trials["finished_at"].iloc[::-1].to_list())
+    data = draw(replace(view, trials=late), "best_so_far").data
+    assert data["trial_id"].to_list() == view.trials["trial_id"].to_list()[::-1]
+
+
+def test_best_so_far_does_not_depend_on_the_order_of_rows(view: CampaignView) -> None:
     shuffled = replace(view, trials=view.trials.sample(frac=1, random_state=3))
     pd.testing.assert_frame_equal(draw(shuffled, "best_so_far").data, draw(view, "best_so_far").data)
 
@@ -53,6 +59,18 @@ def test_capacity_plot_shows_the_best_four_and_published_points_only_where_measu
     assert simulated["trial_id"].unique().tolist() == best
     paper = data[data["trial_id"].eq("paper-2000rpm-5h")].set_index("cycle")["discharge_areal_capacity_mAh_cm2"]
     assert paper.to_dict() == {1: 6.28, 35: 7.85, 100: 6.21}
+
+
+def test_each_cell_of_a_trial_has_a_curve_of_its_own(view: CampaignView) -> None:
+    best = view.best_trial_id
+    twice = pd.concat([view.cycling.assign(cell_id=cell) for cell in ("C1", "C2")], ignore_index=True)
+    plot = draw(replace(view, cycling=twice), "capacity_against_cycle")
+    of_best = plot.data[plot.data["trial_id"].eq(best)]
+    assert of_best.groupby("cell_id")["cycle"].apply(list).to_dict() == {
+        cell: list(range(1, 101)) for cell in ("C1", "C2")
+    }
+    curves = [line for line in plot.figure.axes[0].lines if len(line.get_xdata()) == 100]
+    assert len(curves) == 8
 
 
 def test_capacity_plot_of_a_lab_campaign_shows_running_cells_before_any_objective(view: CampaignView) -> None:
@@ -160,4 +178,4 @@ def test_spread_labels_keep_their_order_and_their_distance(positions: list[float
     order = np.argsort(positions, kind="stable")
     assert (np.diff(np.array(placed)[order]) >= gap - 1e-6).all()
     if (np.diff(np.sort(positions)) > gap).all():
-        assert placed == pytest.approx(positions)
+        assert placed == pytest.approx(positions, abs=1e-8)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from mlflow.entities import Run, ViewType
@@ -308,6 +309,15 @@ def test_long_records_are_written_whole(uri: str) -> None:
     Projection(uri).sync(replace(view, cycling=long))
     run = runs_of(uri)["T001"]
     assert len(MlflowClient(uri).get_metric_history(run.info.run_id, "cycling/coulombic_efficiency")) == 900
+
+
+def test_every_cell_of_a_trial_is_written(uri: str) -> None:
+    view = small()
+    cells = pd.concat([view.cycling.assign(cell_id=cell) for cell in ("T-C2", "T-C1")], ignore_index=True)
+    Projection(uri).sync(replace(view, cycling=cells))
+    run = runs_of(uri)["T001"]
+    for section in ("cycling", "cycling T-C2"):
+        assert len(MlflowClient(uri).get_metric_history(run.info.run_id, f"{section}/coulombic_efficiency")) == 5
 
 
 # --- saved views
