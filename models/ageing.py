@@ -23,7 +23,7 @@ from torch import Tensor
 
 from models.electrode import (
     Powder,
-    active_charge_share,
+    reached_mAh_cm2,
     strain_per_mAh_cm2,
     theoretical_capacity_mAh_cm2,
 )
@@ -95,24 +95,21 @@ def age(x: Inputs, powder: Powder, *, capacity: CapacityOfCycle, cycles: Sequenc
     broken = -torch.expm1(-swollen / p["irreversible_strain"])
     reversible = 1 - (1 - p["reversibility_bare"]) * (1 - sound) * broken
     start = torch.logit((first * reversible).clamp(1e-9, 1 - 1e-9))
-    contact, log_kept, rates = (
-        [first * one],
-        [torch.zeros_like(one)],
-        [_loss_rate(x, powder, discharge[0], cycle=1.0, p=p)],
-    )
     gain = p["activation_gain"] * sound
+    contact, log_kept = [first * one], [torch.zeros_like(one)]
+    rates = [_loss_rate(x, powder, discharge[0], contact=contact[0], cycle=1.0, p=p)]
     for before, n in pairwise(cycles):
         active = torch.sigmoid(start + gain * activated(n, p))
         span = float(n - max(before, 2))
-        guess = log_kept[-1] - rates[-1] * span
-        q = capacity(active * torch.exp(guess), float(n))
-        rate = _loss_rate(x, powder, q, cycle=float(n), p=p)
+        guess = active * torch.exp(log_kept[-1] - rates[-1] * span)
+        q = capacity(guess, float(n))
+        rate = _loss_rate(x, powder, q, contact=guess, cycle=float(n), p=p)
         kept = log_kept[-1] - 0.5 * span * (rates[-1] + rate)
+        reached = active * torch.exp(kept)
         if span > 0:
-            # the cell once more, at the corrected contact, in proportion
-            q = q * torch.exp(kept - guess)
-            rate = _loss_rate(x, powder, q, cycle=float(n), p=p)
-        contact.append(active * torch.exp(kept))
+            q = capacity(reached, float(n))
+            rate = _loss_rate(x, powder, q, contact=reached, cycle=float(n), p=p)
+        contact.append(reached)
         log_kept.append(kept)
         discharge.append(q)
         rates.append(rate)
@@ -121,18 +118,15 @@ def age(x: Inputs, powder: Powder, *, capacity: CapacityOfCycle, cycles: Sequenc
     )
 
 
-def _strain(x: Inputs, powder: Powder, discharge_mAh_cm2: Tensor, *, cycle: float, p: Values) -> Tensor:
-    """Relative swelling of the cathode in a discharge: the electrolyte's own share of the charge swells nothing."""
-    own = active_charge_share(x, cycle, p)
-    return strain_per_mAh_cm2(x) * own * discharge_mAh_cm2 / powder.composite.thickness_um
-
-
-def _loss_rate(x: Inputs, powder: Powder, discharge_mAh_cm2: Tensor, *, cycle: float, p: Values) -> Tensor:
-    """Share of the contact that is lost a cycle."""
-    strain = _strain(x, powder, discharge_mAh_cm2, cycle=cycle, p=p) / p["fade_reference_strain"]
+def _loss_rate(
+    x: Inputs, powder: Powder, discharge_mAh_cm2: Tensor, *, contact: Tensor, cycle: float, p: Values
+) -> Tensor:
+    """Share of the contact that is lost a cycle; the electrolyte's own share of the charge swells nothing."""
+    active, own = reached_mAh_cm2(x, powder, contact=contact, cycle=cycle, p=p)
+    stored = discharge_mAh_cm2 * active / (active + own + 1e-9)
+    strain = strain_per_mAh_cm2(x) * stored / powder.composite.thickness_um / p["fade_reference_strain"]
     duration = (2 * discharge_mAh_cm2 / x.current_mA_cm2 + 1e-6) / p["fade_reference_duration_h"]
     pressed = torch.exp(-(x.stack_pressure_MPa - p["reference_pressure_MPa"]) / p["fade_pressure_MPa"])
     swelling = p["fade_strain"] * strain**2 * duration ** p["fade_duration_exponent"] * pressed
-    # Without an active nothing swells and no interface is at stake: the electrolyte's own fade says it all.
     interface = p["fade_bare"] * (1 - protection(powder, p)) + p["fade_collapse"] * powder.composite.collapse
-    return swelling + x.has_active * interface
+    return swelling + interface

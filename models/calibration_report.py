@@ -17,7 +17,7 @@ GOALS: tuple[tuple[str, str, str, float], ...] = (
     ("median width of bands, left out [factor]", "median_band_factor", "<=", 2.0),
     ("ordinal rows wrong, left out", "words_wrong", "<=", 0.0),
 )
-"""Goals of issue 4, point 8: name, figure of `facts.summary`, relation, bound."""
+"""Goals of issue 4, point 8: name, figure of `facts.figures`, relation, bound."""
 
 _SHOWN = ["id", "active", "sse", "speed_rpm", "time_h", "observable", "cycle", "relation", "value"]
 _SCORED = ["model", "p05", "p95", "residual", "verdict"]
@@ -42,12 +42,12 @@ def row_lines(scored: pd.DataFrame) -> Iterator[str]:
 
 def summary_lines(title: str, scored: pd.DataFrame) -> Iterator[str]:
     """Figures of a scored table."""
-    yield title + ": " + ", ".join(f"{name} {value:.3g}" for name, value in facts.summary(scored).items())
+    yield title + ": " + ", ".join(f"{name} {value:.3g}" for name, value in facts.figures(scored).items())
 
 
 def goal_lines(left_out: pd.DataFrame) -> Iterator[str]:
     """One line a goal, from fitted rows that were left out with their mix."""
-    figures = facts.summary(left_out[left_out["use"].isin(["fit", "range"])])
+    figures = facts.figures(left_out[left_out["use"].isin(["fit", "range"])])
     for name, key, relation, bound in GOALS:
         value = figures[key]
         met = value <= bound if relation == "<=" else value >= bound

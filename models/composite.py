@@ -2,12 +2,12 @@
 
     damage        sigma = sigma_0 exp[-((g tau + tau_pre) / tau_sigma)^q],  g = shielding^(diluted share)
     collapse      d = 1 - exp[-(tau / tau_d)^p]
-    ions          kappa = f sigma (phi_SSE / phi_ref)^b + kappa_i coverage contact,  times area of contact under pressure
+    ions          kappa = A_c (f sigma (sigma_0 / sigma_ref)^(w-1) (phi_SSE / phi_ref)^b + kappa_i coverage contact)
     electrons     sigma_el = sigma_c softplus((phi_C - phi_0) / w)^2 w^2
 
-Milled alone the electrolyte takes the whole dose; in the composite carbon and active take most of it (shielding), else
-ten hours of mixing would leave no conductor. Sources: physics.md sections 0.7, 3.7, 3.8 and 4; Minnmann et al.,
-J. Electrochem. Soc. 168, 040537 (2021) for f. Valid near 50 wt% of electrolyte.
+A_c is the area of contact under pressure. Milled alone the electrolyte takes the whole dose; in the composite carbon and
+active take most of it (shielding), else ten hours of mixing would leave no conductor. Sources: physics.md sections 0.7,
+3.7, 3.8 and 4; Minnmann et al., J. Electrochem. Soc. 168, 040537 (2021) for f. Valid near 50 wt% of electrolyte.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ def press(x: Inputs, mixing: Mixing, segregation: Segregation, p: Values) -> Com
     area = _contact_area(x.stack_pressure_MPa, p) / _contact_area(p["reference_pressure_MPa"], p)
     hot = arrhenius(x.temperature_C, x.sse_activation_eV, p)
     crowd = (sse / p["reference_sse_volume_share"]) ** p["ion_percolation_exponent"]
-    bulk = p["ion_tortuosity_factor"] * sigma * crowd
+    # Milled fine, lots conduct more alike than their pellets: grain boundaries and pressing are no longer those of the lot.
+    lot = (x.sse_conductivity_S_cm / p["lot_reference_S_cm"]) ** (p["lot_conductivity_exponent"] - 1)
+    bulk = p["ion_tortuosity_factor"] * sigma * lot * crowd
     interface = p["interface_conductivity_S_cm"] * segregation.coverage * mixing.contact
     width = p["electron_percolation_width"]
     network = softplus((carbon - p["electron_percolation_share"]) / width) * width

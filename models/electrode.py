@@ -1,6 +1,6 @@
 """From the pressed composite to the lumped cell: what the porous electrode is given at a cycle.
 
-Reached capacity     Q(n) = contact(n) [m q + q_SSE(n)],  q_SSE = q_0 m_SSE (carbon area)^c (rate)^-r n^-b
+Reached capacity     Q(n) = contact(n) m q + a q_SSE(n),  q_SSE = q_0 m_SSE (carbon area)^c (rate)^-r n^-b
 Local diffusion      t_D = t_D0 / (1 + gain extent (1 - loss collapse))^2
 Interface            R = R_i (1 + (bare - 1)(1 - coverage)) / contact area, grown linearly in cycles
 Voltages             plateau of the active from the materials table, shifted, against the anode in use
@@ -49,9 +49,21 @@ def sse_capacity_mAh_cm2(x: Inputs, cycle: Tensor | float, p: Values) -> Tensor:
 
 
 def active_charge_share(x: Inputs, cycle: Tensor | float, p: Values) -> Tensor:
-    """Share of a cycle's charge that the active gives; the rest is the electrolyte's own redox."""
+    """Share of a cycle's charge that the active gives while it is in contact; the rest is the electrolyte's own redox."""
     theory = theoretical_capacity_mAh_cm2(x)
     return theory / (theory + sse_capacity_mAh_cm2(x, cycle, p))
+
+
+def reached_mAh_cm2(
+    x: Inputs, powder: Powder, *, contact: Tensor, cycle: Tensor | float, p: Values
+) -> tuple[Tensor, Tensor]:
+    """Capacities that current can reach at a cycle: of the active in contact, and of the electrolyte beside carbon.
+
+    The electrolyte's own redox needs carbon, which mixing has put beside it; it does not lose contact as the active does.
+    """
+    mixed = powder.mixing.contact * sse_capacity_mAh_cm2(x, cycle, p)
+    access = powder.composite.electron_access
+    return access * contact * theoretical_capacity_mAh_cm2(x), access * mixed
 
 
 def strain_per_mAh_cm2(x: Inputs) -> Tensor:
@@ -66,7 +78,7 @@ def strain_per_mAh_cm2(x: Inputs) -> Tensor:
 def lump(x: Inputs, powder: Powder, *, contact: Tensor, cycle: Tensor | float, p: Values) -> CellDesign:
     """The cell at a cycle, flattened to (draws * n,); `cycle` is a scalar or broadcasts like `contact`."""
     composite, segregation, mixing = powder.composite, powder.segregation, powder.mixing
-    reached = contact * (theoretical_capacity_mAh_cm2(x) + sse_capacity_mAh_cm2(x, cycle, p))
+    active, own = reached_mAh_cm2(x, powder, contact=contact, cycle=cycle, p=p)
     length_cm = composite.thickness_um * 1e-4
     hot = arrhenius(x.temperature_C, p["contact_Ea_eV"], p)
     bare = 1 + (p["bare_interface_factor"] - 1) * (1 - segregation.coverage)
@@ -75,7 +87,7 @@ def lump(x: Inputs, powder: Powder, *, contact: Tensor, cycle: Tensor | float, p
     shift = p["li_in_potential_V"] - x.anode_V_vs_Li
     fields: Sequence[Tensor] = torch.broadcast_tensors(  # type: ignore[no-untyped-call]
         x.current_mA_cm2,
-        reached * composite.electron_access + 1e-6,
+        active + own + 1e-6,
         length_cm / composite.ionic_conductivity_S_cm,
         length_cm / composite.electronic_conductivity_S_cm,
         p["separator_resistance_ohm_cm2"] / arrhenius(x.temperature_C, x.sse_activation_eV, p),

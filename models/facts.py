@@ -17,11 +17,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from campaign.errors import Refusal
 from campaign.materials import Materials
 from models.cell import Fidelity
 from models.discrepancy import level_sd, size
 from models.likelihood import CAPACITY_OFFSET_mAh_cm2, is_capacity, is_linear, linear_sd, measurement_sd
-from models.measured import THRESHOLDS, Rows, read_rows
+from models.measured import REQUIRED, THRESHOLDS, Rows, read_rows
 from models.parameters import Parameters, load
 
 PAPER = Path(__file__).parent / "paper_facts.csv"
@@ -37,9 +38,22 @@ class Predictive:
     p95: np.ndarray
 
 
-def paper_rows() -> pd.DataFrame:
-    """The published measurements that stand in the repository."""
-    return pd.read_csv(PAPER)
+def read(path: Path | None = None) -> pd.DataFrame:
+    """Rows of a file with the columns of `paper_facts.csv`; None is the published measurements.
+
+    Raises:
+        Refusal: the file is no CSV, or lacks a column.
+    """
+    try:
+        table = pd.read_csv(path or PAPER)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as why:
+        raise Refusal(
+            f"{path}: not a CSV file of measured rows ({why}); the columns are those of {PAPER.name}"
+        ) from why
+    missing = [name for name in REQUIRED if name not in table]
+    if missing:
+        raise Refusal(f"{path}, row 1: the column {missing[0]} is missing; the columns are those of {PAPER.name}")
+    return table
 
 
 def score(
@@ -69,13 +83,13 @@ def score(
         Refusal: a column is missing, or a row is no recipe.
     """
     known = parameters or load()
-    read = read_rows(rows, materials=materials)
+    ready = read_rows(rows, materials=materials)
     z = torch.as_tensor(known.z)
     sample = known.values(torch.cat([z[None], known.draw(draws, seed=seed)]))
     with torch.no_grad():
-        centre = read.predict(known.values(), fidelity=fidelity)
-        relative = read.predict(sample)
-    return verdicts(rows, read, predictive(read, centre, relative, materials=materials, seed=seed))
+        centre = ready.predict(known.values(), fidelity=fidelity)
+        relative = ready.predict(sample)
+    return verdicts(rows, ready, predictive(ready, centre, relative, materials=materials, seed=seed))
 
 
 def predictive(
@@ -162,7 +176,7 @@ def row_residual(observable: str, model: float, measured: float) -> float:
     return float(np.log(max(model, 1e-9) / measured)) if measured > 0 else model
 
 
-def summary(scored: pd.DataFrame) -> dict[str, float]:
+def figures(scored: pd.DataFrame) -> dict[str, float]:
     """Figures of a scored table: capacities compared by value, coverage and width of bands, words that are right."""
     value = scored[(scored["relation"] == "=") & scored["verdict"].isin(["within band", "outside band"])]
     capacity = value[value["observable"].map(lambda name: is_capacity(str(name)))]
@@ -180,3 +194,16 @@ def summary(scored: pd.DataFrame) -> dict[str, float]:
         "words": float(len(words)),
         "words_wrong": float((words["verdict"] == "wrong").sum()),
     }
+
+
+def summary(scored: pd.DataFrame) -> list[str]:
+    """The figures of a scored table in sentences."""
+    f = figures(scored)
+    return [
+        f"{f['rows']:.0f} rows, {f['not_modelled']:.0f} not modelled",
+        f"{f['capacities']:.0f} capacities: |residual| median {f['median_abs_residual']:.2f}, worst "
+        f"{f['worst_abs_residual']:.2f}, rms {f['rms_residual']:.2f} (of a fit that has seen them, where they were fitted)",
+        f"90 % bands hold {f['coverage_pct']:.0f} % of the values; their median width is a factor "
+        f"{f['median_band_factor']:.2f}",
+        f"{f['words']:.0f} bounds and words: {f['words'] - f['words_wrong']:.0f} right, {f['words_wrong']:.0f} wrong",
+    ]

@@ -15,11 +15,11 @@ from torch import Tensor
 from campaign.errors import Refusal
 from campaign.names import nearest
 from campaign.outcome import cycle_of, define
-from models.electrode import Powder, active_charge_share, randles_sevcik_slope, theoretical_capacity_mAh_cm2
+from models.electrode import Powder, randles_sevcik_slope, theoretical_capacity_mAh_cm2
 from models.inputs import Inputs
 from models.parameters import Values
 from models.physics import Run
-from models.record import discharge_at
+from models.record import discharge_at, own_share_at
 
 STATES = (
     "surface_halide_to_P",
@@ -106,7 +106,7 @@ def outcome(name: str, x: Inputs, run: Run, p: Values) -> Tensor:
 def _at_cycle(family: str, n: int, x: Inputs, run: Run, p: Values) -> Tensor:
     q = discharge_at(x, run, _cycles([n], x), p)[..., 0]
     per_composite = 1000.0 / x.composite_mg_cm2
-    own = active_charge_share(x, float(n), p)
+    own = 1 - own_share_at(x, run, _cycles([n], x), p)[..., 0]
     if family == "discharge_areal_capacity_mAh_cm2":
         return q
     if family == "discharge_capacity_mAh_g_composite":

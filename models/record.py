@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from models.ageing import activated
-from models.electrode import active_charge_share, sse_capacity_mAh_cm2, theoretical_capacity_mAh_cm2
+from models.electrode import reached_mAh_cm2, sse_capacity_mAh_cm2, theoretical_capacity_mAh_cm2
 from models.inputs import Inputs, with_cycle_axis
 from models.parameters import Values
 from models.physics import Run
@@ -36,7 +36,14 @@ class Record:
 
 def discharge_at(x: Inputs, run: Run, cycles: Tensor, p: Values) -> Tensor:
     """Discharge capacity at any cycles within the run, (*states, cycles)."""
-    return _contact_at(run, cycles, p) * _theory_at(x, cycles, p) * _linear(_use(x, run, p), run, cycles)
+    active, own = _reached_at(x, run, cycles, p)
+    return (active + own) * _linear(_use(x, run, p), run, cycles)
+
+
+def own_share_at(x: Inputs, run: Run, cycles: Tensor, p: Values) -> Tensor:
+    """Share of the discharge that is the electrolyte's own redox, (*states, cycles)."""
+    active, own = _reached_at(x, run, cycles, p)
+    return own / (active + own).clamp(min=1e-12)
 
 
 def every_cycle(x: Inputs, run: Run, p: Values) -> Record:
@@ -46,9 +53,10 @@ def every_cycle(x: Inputs, run: Run, p: Values) -> Record:
     last = run.cycles[-1]
     cycles = torch.arange(1, last + 1, dtype=torch.float64, device=x.speed_rpm.device)
     discharge = discharge_at(x, run, cycles, p)
-    own = 1 - active_charge_share(with_cycle_axis(x), cycles, _columns(p))
+    own = own_share_at(x, run, cycles, p)
     recharged = run.charges.capacity_mAh_cm2 / run.discharges.capacity_mAh_cm2.clamp(min=1e-9)
-    share = _linear(list(run.at_anchors(recharged)), run, cycles) * _kept(run, cycles)
+    # What has lost contact since the discharge cannot be charged; the electrolyte's own redox stays.
+    share = _linear(list(run.at_anchors(recharged)), run, cycles) * (own + (1 - own) * _kept(run, cycles))
     return Record(
         cycles=cycles,
         discharge_mAh_cm2=discharge,
@@ -76,14 +84,17 @@ def _use(x: Inputs, run: Run, p: Values) -> list[Tensor]:
     """Discharge over reached capacity at each anchor."""
     path = run.trajectory
     return [
-        q / (chi * (theoretical_capacity_mAh_cm2(x) + sse_capacity_mAh_cm2(x, float(n), p)))
+        q / sum(reached_mAh_cm2(x, run.powder, contact=chi, cycle=float(n), p=p), start=torch.tensor(1e-9))
         for q, chi, n in zip(path.discharge_mAh_cm2, path.contact, path.cycles, strict=True)
     ]
 
 
-def _theory_at(x: Inputs, cycles: Tensor, p: Values) -> Tensor:
-    column = with_cycle_axis(x)
-    return theoretical_capacity_mAh_cm2(column) + sse_capacity_mAh_cm2(column, cycles, _columns(p))
+def _reached_at(x: Inputs, run: Run, cycles: Tensor, p: Values) -> tuple[Tensor, Tensor]:
+    """Capacity in reach of the active and of the electrolyte at any cycles, (*states, cycles) each."""
+    mixed = run.powder.mixing.contact[..., None] * sse_capacity_mAh_cm2(with_cycle_axis(x), cycles, _columns(p))
+    access = run.powder.composite.electron_access[..., None]
+    theory = theoretical_capacity_mAh_cm2(x)[..., None]
+    return access * _contact_at(run, cycles, p) * theory, access * mixed
 
 
 def _contact_at(run: Run, cycles: Tensor, p: Values) -> Tensor:

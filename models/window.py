@@ -146,7 +146,7 @@ def _summarise(worlds: np.ndarray, speed: np.ndarray, time: np.ndarray, *, toler
         value=float(middle[i, j]),
         time_band_h=(float(low), float(high)),
         speed_band_rpm=(float(slow), float(fast)),
-        bounds=_bounds(i, j, speed, time),
+        bounds=_bounds(int(i), int(j), speed, time),
         ridge=ridge,
         grid=grid,
     )
@@ -157,5 +157,7 @@ def _bounds(i: int, j: int, speed: np.ndarray, time: np.ndarray) -> list[str]:
     for name, unit, at, axis in (("speed", "rpm", i, speed), ("time", "h", j, time)):
         if at in (0, len(axis) - 1):
             end = "lower" if at == 0 else "upper"
-            out.append(f"the best {name} stands on the {end} bound, {axis[at]:g} {unit}: it is a bound, no located optimum")
+            out.append(
+                f"the best {name} stands on the {end} bound, {axis[at]:g} {unit}: it is a bound, no located optimum"
+            )
     return out
