@@ -54,7 +54,7 @@ TRANSITIONS: Mapping[str, Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "undo": _to(BEFORE, *TRIAL_STATES[1:]),
         },
         "mix": {
-            "mix": _to("mixed", "planned"),
+            "mix": _to("mixed", "planned") | _stay(*MIX_STATES[1:]),
             "fail": _to("failed", "planned", "mixed"),
             "exclude": _to("excluded", "planned", "mixed", "failed"),
             "undo": _to(BEFORE, *MIX_STATES[1:]),

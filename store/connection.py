@@ -95,7 +95,7 @@ def sentence(error: Exception, engine: sa.Engine) -> str:
     }
     hint = next(
         (advice for clue, advice in hints.items() if clue.lower() in text.lower()),
-        "nothing was changed; repeat the command",
+        "repeat the command; what was done already is not done twice",
     )
     return f"{where(engine)}: {text}: {hint}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -23,11 +24,8 @@ def content_of(table: pd.DataFrame | None) -> Any:
     """A table as JSON can hold it, for comparing the content of two writes."""
     if table is None:
         return None
-    return [
-        list(map(str, table.columns)),
-        [str(label) for label in table.index],
-        table.astype(object).to_numpy().tolist(),
-    ]
+    cells = [[str(cell) if cell in (math.inf, -math.inf) else cell for cell in row] for row in table.to_numpy(object)]
+    return [list(map(str, table.columns)), [str(label) for label in table.index], cells]
 
 
 def propose(write: Write, designs: pd.DataFrame, decision: Decision, *, evaluator: str, trials_seen: int) -> list[str]:

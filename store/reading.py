@@ -188,10 +188,11 @@ class Reader:
             )
             query = query.where(~table.c.withdrawn, ~self._until(newer, later).exists())
         order = ["trial", "subject", "evaluator", "cycle", *schema.CYCLING_NUMBERS]
-        order += ["partial", "withdrawn", "file", "flags", "seq", "at", "by", "why"]
+        order += ["partial", "withdrawn", "file", "flags", "ended_at", "seq", "at", "by", "why"]
         frame = self._table(query.order_by(table.c.subject, table.c.cycle, table.c.seq))[order]
         for name in schema.CYCLING_NUMBERS:
             frame[name] = frame[name].astype(float)
+        frame["ended_at"] = pd.to_datetime(frame["ended_at"], utc=True)
         return frame if with_excluded else self._without_excluded(frame, campaign)
 
     def _with_event(self, query: sa.Select[Any], table: sa.Table, campaign: str | None) -> sa.Select[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -18,13 +19,13 @@ from campaign.errors import Refusal
 from campaign.names import nearest
 from campaign.trial import SubjectId, read_id
 from store import schema
-from store.write import Stale, Write
+from store.write import Stale, Write, in_utc
 
 RESULT_COLUMNS = (
     "subject", "observable", "unit", "value", "cycle", "relation", "rel_uncertainty", "abs_uncertainty", "provenance",
     "file", "note",
 )  # fmt: skip
-CYCLING_COLUMNS = ("subject", "cycle", *schema.CYCLING_NUMBERS, "partial", "file", "flags")
+CYCLING_COLUMNS = ("subject", "cycle", *schema.CYCLING_NUMBERS, "partial", "file", "flags", "ended_at")
 AMENDABLE = ("value", "unit", "cycle", "relation", "rel_uncertainty", "abs_uncertainty", "provenance", "file", "note")
 _NUMBERS = ("value", "rel_uncertainty", "abs_uncertainty", *schema.CYCLING_NUMBERS)
 _SAME = 1e-9
@@ -59,15 +60,24 @@ def rows_of(table: pd.DataFrame | None, columns: Sequence[str], required: Sequen
 
 
 def _cell(value: Any, name: str, label: Hashable) -> Any:
-    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
         return None
     if name in ("cycle", "result"):
         if isinstance(value, str) or value != int(value) or value < 1:
             raise Refusal(f"row {label}, column {name}: {value!r} is no number from 1 on")
         return int(value)
+    if name == "ended_at":
+        return _instant(value, f"row {label}, column {name}")
     if name in _NUMBERS:
         return finite(value, f"row {label}, column {name}")
     return bool(value) if name == "partial" else str(value)
+
+
+def _instant(value: Any, place: str) -> str:
+    try:
+        return in_utc(datetime.fromisoformat(str(value))).isoformat(timespec="microseconds")
+    except ValueError as error:
+        raise Refusal(f"{place}: {value!r} is no time; write it like 2026-03-01T09:30+00:00") from error
 
 
 def finite(value: Any, place: str) -> float:
@@ -137,7 +147,8 @@ def _add_record(write: Write, name: str, rows: Sequence[Mapping[str, Any]], *, a
             if amend:
                 row = {**row, **{n: old[n] for n in schema.CYCLING_NUMBERS if row[n] is None}}
         new = {"subject": name, "trial": subject.trial, "seq": write.seq, "partial": bool(row["partial"])}
-        full.append({"withdrawn": False, "file": None, "flags": None, **row, **new})
+        ended = None if row["ended_at"] is None else datetime.fromisoformat(row["ended_at"])
+        full.append({"withdrawn": False, **row, **new, "ended_at": ended})
     write.insert(schema.cycling, full)
     if full:
         write.touch(subject.trial)

@@ -15,7 +15,7 @@ from types import MappingProxyType
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
-HEAD = "0001"
+HEAD = "0002"
 """The schema that this code writes: the newest revision in `store/migrations/versions` (a test compares)."""
 
 
@@ -161,7 +161,7 @@ result = sa.Table(
     _seq(),
     _trial(),
     sa.Column("subject", sa.Text, nullable=False, index=True),
-    _text("observable"),
+    sa.Column("observable", sa.Text, nullable=False, index=True),
     _text("unit"),
     sa.Column("cycle", sa.Integer),
     _text("relation"),
@@ -196,13 +196,14 @@ cycling = sa.Table(
     metadata,
     sa.Column("subject", sa.Text, primary_key=True),
     sa.Column("cycle", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("seq", sa.Integer, sa.ForeignKey("event.seq"), primary_key=True),
+    sa.Column("seq", sa.Integer, sa.ForeignKey("event.seq"), primary_key=True, index=True),
     _trial(),
     *[_number(name) for name in CYCLING_NUMBERS],
     sa.Column("partial", sa.Boolean, nullable=False),
     sa.Column("withdrawn", sa.Boolean, nullable=False),
     _text("file", null=True),
     _text("flags", null=True),
+    sa.Column("ended_at", UtcTime),
 )
 
 file = sa.Table(

@@ -189,10 +189,11 @@ class LedgerMachine(RuleBasedStateMachine):
     def mixed(self, name: str, kind: str) -> None:
         model = self.model
         target = model.next_child(name, "M") if kind == "trial" else name
-        allowed = kind == "trial" or (kind == "mix" and model.of(name) == "planned")
+        allowed = kind != "cell"
         if self.write(lambda key: self.ledger.mixed(name, key=key, **WHO), allowed=allowed) is not None:
             model.states.setdefault(target, ["planned"])
-            model.put(target, "mixed")
+            if model.of(target) == "planned":
+                model.put(target, "mixed")
             model.news(target.split("-")[0], "mixing")
             self.turn_page()
 

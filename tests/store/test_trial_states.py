@@ -69,7 +69,7 @@ def test_late_news_never_reopens_an_ended_trial(end: str) -> None:
         ("trial", "excluded", "complete"),
         ("trial", "proposed", "undo"),
         ("trial", "proposed", "stop"),
-        ("mix", "mixed", "mix"),
+        ("mix", "mixed", "start"),
         ("mix", "failed", "fail"),
         ("cell", "running", "start"),
         ("cell", "stopped", "start"),
