@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from models.cell import CellDesign
+from models.cell_scaled import plateau_fall_V
 
 NODES: Final = 40
 _CROWDING: Final = 4.0
@@ -53,7 +54,7 @@ def reached_depth(design: CellDesign) -> Tensor:
     outside = d.separator_resistance_ohm_cm2 + d.interface_resistance_ohm_cm2
     current_A = d.current_mA_cm2 * 1e-3
     window = d.ocv_start_V - d.cutoff_discharge_V - current_A * outside
-    return (window / (current_A * slower + d.ocv_start_V - d.ocv_end_V)).clamp(min=_LEAST_DEPTH)
+    return (window / (current_A * slower + plateau_fall_V(d))).clamp(min=_LEAST_DEPTH)
 
 
 def lay_edges(design: CellDesign, *, nodes: int = NODES) -> Tensor:

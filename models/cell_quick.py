@@ -15,6 +15,7 @@ from torch.nn.functional import softplus
 
 from models.cell import CellDesign, HalfCycle, Status
 from models.cell_ocv import END_V
+from models.cell_scaled import plateau_fall_V
 
 GAS_OVER_FARADAY = 8.617333262e-5  # V/K
 GRID_POINTS = 33
@@ -27,7 +28,7 @@ def half_cycle(design: CellDesign, *, start: HalfCycle | None, direction: int) -
     d = design
     current_A = d.current_mA_cm2 * 1e-3
     held = torch.zeros_like(d.capacity_mAh_cm2) if start is None else start.state[:, 0, 0]
-    slope = d.ocv_start_V - d.ocv_end_V
+    slope = plateau_fall_V(d)
     parallel, longest = _front_resistances(d.ionic_resistance_ohm_cm2, d.electronic_resistance_ohm_cm2)
     thermal = GAS_OVER_FARADAY * d.temperature_K
     kinetic = 2 * thermal * torch.asinh(d.current_mA_cm2 / (2 * d.exchange_current_mA_cm2))

@@ -40,8 +40,18 @@ COLUMNS: Final = (
 )
 """Columns of the scaled design, (n, 10): four drops, start and fall of the plateau, 2RT/F, i0/I, I tau/Q, cut-off."""
 
+_LEAST_FALL_V: Final = 0.01
 _LEAST_LAG: Final = 1e-9  # below it the particle is uniform to rounding
 _LEAST_OHMIC_V: Final = 1e-9  # keeps the elliptic problem away from a pure Neumann problem
+
+
+def plateau_fall_V(design: CellDesign) -> Tensor:
+    """Fall of the plateau, (n,): start less end, kept positive, since a plateau that rises has no stable state.
+
+    A smooth maximum with zero: 2 mV too much at a fall of 10 mV, 0.1 mV at 250 mV.
+    """
+    fall = design.ocv_start_V - design.ocv_end_V
+    return 0.5 * (fall + torch.sqrt(fall * fall + _LEAST_FALL_V**2))
 
 
 def scale(design: CellDesign, *, direction: int) -> Tensor:
@@ -55,7 +65,7 @@ def scale(design: CellDesign, *, direction: int) -> Tensor:
             current_A * d.separator_resistance_ohm_cm2,
             current_A * d.interface_resistance_ohm_cm2,
             d.ocv_start_V,
-            d.ocv_start_V - d.ocv_end_V,
+            plateau_fall_V(d),
             2.0 * GAS_OVER_FARADAY_V_K * d.temperature_K,
             d.exchange_current_mA_cm2 / d.current_mA_cm2,
             d.current_mA_cm2 * d.diffusion_time_h / d.capacity_mAh_cm2 + _LEAST_LAG,
@@ -67,6 +77,6 @@ def scale(design: CellDesign, *, direction: int) -> Tensor:
 
 def charged_state(design: CellDesign, *, nodes: int) -> Tensor:
     """The uniform cathode at rest at the upper cut-off: lithiation and two modes at every node, (n, 3, nodes)."""
-    rest = lithiation_at_charged_rest(design.cutoff_charge_V, start_V=design.ocv_start_V, end_V=design.ocv_end_V)
+    rest = lithiation_at_charged_rest(design.cutoff_charge_V, start_V=design.ocv_start_V, fall_V=plateau_fall_V(design))
     zero = torch.zeros_like(rest)
     return torch.stack([rest, zero, zero], dim=1)[:, :, None].expand(-1, -1, nodes)
