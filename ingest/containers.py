@@ -14,6 +14,7 @@ from ingest.limits import Limits
 _BLOCK = 1 << 20
 _SMALL = 10 * 1024 * 1024
 _CELL = re.compile(rb'<(?:\w+:)?(?:c|row)\b[^>]*?\br="([A-Z]{0,3})([0-9]{1,9})"')
+_ERROR = re.compile(rb'<(?:\w+:)?c\b(?=[^>]*?\bt="e")[^>]*?\br="([A-Z]{1,3}[0-9]{1,9})"')
 _FORMULA = re.compile(rb'<(?:\w+:)?c\b[^>]*?\br="([A-Z]{1,3}[0-9]{1,9})"[^>]*>\s*<(?:\w+:)?f[ >/]')
 
 
@@ -26,6 +27,8 @@ class SheetScan:
     last_column: int
     formulas: tuple[str, ...]
     """Addresses of the first cells that hold a formula."""
+    errors: tuple[str, ...] = ()
+    """Addresses of the first cells that hold an error such as #REF!, which a reader shows as empty."""
 
 
 def check_zip(path: Path, place: str, *, limits: Limits) -> list[str]:
@@ -87,6 +90,11 @@ def check_workbook(path: Path, place: str, *, limits: Limits) -> dict[str, Sheet
     except (zipfile.BadZipFile, EOFError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
         raise Refusal(f"{place}: its zip container is damaged or cut off ({error}); save it again") from None
     for name, scan in scans.items():
+        if scan.cells > 0 and scan.last_row > limits.workbook_rows and scan.cells > scan.last_row // 2:
+            raise Refusal(
+                f"{place}: {name.rsplit('/', 1)[-1]} has {scan.last_row} rows; the limit of a workbook is "
+                f"{limits.workbook_rows} (setting workbook_rows): export so long a record as CSV"
+            )
         box = scan.last_row * max(scan.last_column, 1)
         if box > limits.sheet_cells:
             raise Refusal(
@@ -107,6 +115,7 @@ def _refuse_entities(container: zipfile.ZipFile, name: str, place: str) -> None:
 def _scan(container: zipfile.ZipFile, name: str) -> SheetScan:
     cells = last_row = last_column = 0
     formulas: list[str] = []
+    errors: list[str] = []
     for text in _overlapping(container, name):
         for match in _CELL.finditer(text):
             row = int(match[2])
@@ -117,7 +126,9 @@ def _scan(container: zipfile.ZipFile, name: str) -> SheetScan:
         if b"<f" in text or b":f" in text:
             formulas += [match[1].decode() for match in _FORMULA.finditer(text)]
             formulas = formulas[:100]
-    return SheetScan(cells, last_row, last_column, tuple(dict.fromkeys(formulas)))
+        if b't="e"' in text:
+            errors = (errors + [match[1].decode() for match in _ERROR.finditer(text)])[:100]
+    return SheetScan(cells, last_row, last_column, tuple(dict.fromkeys(formulas)), tuple(errors))
 
 
 def _overlapping(container: zipfile.ZipFile, name: str) -> Iterator[bytes]:

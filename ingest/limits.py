@@ -25,10 +25,12 @@ class Limits:
     """Size of all members of a zip container (.xlsx, .ndax) once unpacked."""
     zip_ratio: int = 200
     """Largest ratio of unpacked to packed size of a zip container."""
-    sheet_cells: int = 4_000_000
+    sheet_cells: int = 2_000_000
     """Cells of one sheet, counted as its bounding box."""
+    workbook_rows: int = 300_000
+    """Rows of one sheet; a longer record is exported as CSV, which has no such limit."""
     sheet_rows: int = 5_000
-    """Rows of a lab sheet; a cycler export may have more."""
+    """Rows of a lab sheet."""
     text_columns: int = 500
     """Columns of a text table."""
 

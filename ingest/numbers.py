@@ -35,6 +35,7 @@ def number(text: str) -> float:
         ValueError: with a clause that says what is wrong with it.
     """
     cleaned = text.strip().translate(_DASHES)
+    text = text if len(text) <= 60 else text[:40] + "…"
     squeezed = re.sub(r"(?<=[0-9])[\u00a0\u202f ](?=[0-9]{3}(?:[^0-9]|$))", "", cleaned)
     if _NUMBER.fullmatch(squeezed):
         value = float(squeezed.replace(",", "."))

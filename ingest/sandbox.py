@@ -174,7 +174,10 @@ def _ask(request: dict[str, Any], limits: Limits, name: str) -> dict[str, Any]:
 
 def _server() -> subprocess.Popen[bytes]:
     server = _servers.get(os.getpid())
-    if server is None or server.poll() is not None:
+    if server is not None and server.poll() is not None:
+        _stop(server)
+        server = None
+    if server is None:
         environment = {
             key: value
             for key, value in os.environ.items()

@@ -13,7 +13,7 @@ from ingest import numbers
 from ingest.headers import SERIES, Header, find, parse
 from ingest.layouts import Layout, recognise
 from ingest.series import Floats, Series
-from ingest.tables import Columns, Table
+from ingest.tables import Columns, Table, Text
 
 _COUNTERS = ("charge_counter_mAh", "discharge_counter_mAh", "counter_mAh", "throughput_mAh")
 _CHARGE_STATES = ("c", "chg", "charge", "cc chg", "cccv chg", "cv chg", "c_cc", "c_cv", "cc charge", "charging")
@@ -66,6 +66,8 @@ def read(table: Table) -> tuple[str, Series]:
     for name, what in (("time_s", "test time"), ("voltage_V", "voltage")):
         if at[name] is None:
             raise Refusal(f"{table.place}: has no column of {what}; its columns are " + ", ".join(table.header[:12]))
+    if isinstance(table.cells, Text):
+        table.cells.prefetch([position for name, position in at.items() if position is not None and name != "state"])
     time = _seconds(table, headers, at["time_s"], "time_s", layout)
     assert time is not None
     voltage = _column(table, headers, at["voltage_V"], "voltage_V", layout)

@@ -122,7 +122,9 @@ class _Reader:
                 f"{self.place}, row 1: the column {header!r} has another unit than the sheet was written with; right "
                 f"is {right!r}"
             )
-        raise Refusal(f"{self.place}, row 1: nobody knows the column {header!r}: {nearest(header, by_header)}")
+        hint = nearest(header, by_header)
+        hint = "its columns are those that it was written with" if hint.startswith("known are") else hint
+        raise Refusal(f"{self.place}, row 1: nobody knows the column {header!r}: {hint}")
 
     def row(self, position: int) -> SheetRow | None:
         """Read one row; None where it says nothing new."""

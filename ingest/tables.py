@@ -116,7 +116,7 @@ class Text:
         self._width = width
         self._decimal = "," if decimal_comma else "."
         self._quoted = b'"' in body
-        self._floats: dict[int, Floats] = {}
+        self._floats: dict[int, Floats | None] = {}
 
     def column(self, index: int) -> list[str]:
         """Return one column as text."""
@@ -126,26 +126,32 @@ class Text:
         return [line.rstrip("\r\n").split(self._delimiter)[index] for line in lines]
 
     def floats(self, index: int) -> Floats | None:
-        """Return a column of nothing but plain numbers, or None; the C parser of pandas is asked once for each column."""
+        """Return a column of nothing but plain numbers, or None."""
         if index not in self._floats:
-            frame = pd.read_csv(
-                io.BytesIO(self._body),
-                sep=self._delimiter,
-                header=None,
-                names=list(range(self._width)),
-                usecols=[index],
-                index_col=False,
-                decimal=self._decimal,
-                na_filter=False,
-                encoding=self._encoding,
-                low_memory=True,
-                skip_blank_lines=False,
-            )
-            values = frame[index]
-            if values.dtype.kind not in "if":
-                return None
-            self._floats[index] = values.to_numpy(dtype=float)
+            self.prefetch([index])
         return self._floats[index]
+
+    def prefetch(self, indices: Sequence[int]) -> None:
+        """Let the C parser of pandas read several columns in one pass over the file."""
+        wanted = sorted(set(indices) - set(self._floats))
+        if not wanted:
+            return
+        frame = pd.read_csv(
+            io.BytesIO(self._body),
+            sep=self._delimiter,
+            header=None,
+            names=list(range(self._width)),
+            usecols=wanted,
+            index_col=False,
+            decimal=self._decimal,
+            na_filter=False,
+            encoding=self._encoding,
+            low_memory=True,
+            skip_blank_lines=False,
+        )
+        for index in wanted:
+            values = frame[index]
+            self._floats[index] = values.to_numpy(dtype=float) if values.dtype.kind in "if" else None
 
 
 def _as_text(cell: object) -> str:

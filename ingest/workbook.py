@@ -37,8 +37,13 @@ class Book:
         return self.reader.get_sheet_by_name(sheet).to_python(skip_empty_area=False, nrows=count)
 
     def refuse_formulas(self, sheet: str) -> None:
-        """Refuse a sheet that holds a formula: without a stored value it reads as empty, and none is ever run here."""
+        """Refuse a sheet that holds a formula or an error: both may read as empty, and no formula is ever run here."""
         formulas = self.scans[sheet].formulas if sheet in self.scans else ()
+        errors = self.scans[sheet].errors if sheet in self.scans else ()
+        if errors:
+            raise Refusal(
+                f"{self.place}, sheet {sheet!r}, cell {errors[0]}: holds an error such as #REF!; type the value"
+            )
         if formulas:
             raise Refusal(
                 f"{self.place}, sheet {sheet!r}, cell {formulas[0]}: holds a formula; formulas are never run here, "

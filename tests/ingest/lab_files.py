@@ -46,7 +46,9 @@ def record(steps: Steps, *, dt_s: float = 6.0, logged: str = "start", rest_after
     return np.array(rows)
 
 
-def series_csv(rows: np.ndarray, header: str = "time_s,current_mA,voltage_V", factors: tuple[float, ...] = (1, 1, 1)) -> str:
+def series_csv(
+    rows: np.ndarray, header: str = "time_s,current_mA,voltage_V", factors: tuple[float, ...] = (1, 1, 1)
+) -> str:
     """Return a plain CSV of time, current and voltage."""
     columns = rows[:, [0, 3, 4]] * np.array(factors)
     text = io.StringIO()

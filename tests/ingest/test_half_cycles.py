@@ -67,7 +67,9 @@ def test_pulse_is_named_in_a_note(tmp_path):
 
 def test_a_cell_that_dies_keeps_its_cycles(tmp_path):
     steps = [(-1, 1), (1, 0.9), (-1, 0.5), (1, 0.4)] + [(-1, 0.01), (1, 0.01)] * 4
-    found = ingest.inspect(write(tmp_path / "cell.csv", series_csv(record(steps, dt_s=3, logged="both", rest_after=True))))
+    found = ingest.inspect(
+        write(tmp_path / "cell.csv", series_csv(record(steps, dt_s=3, logged="both", rest_after=True)))
+    )
     assert len(found.cycles) == 6
 
 

@@ -23,7 +23,17 @@ def check(path, kind, discharge=DISCHARGE, charge=CHARGE, **options):
 
 def arbin_rows(rows, cycle=1, start_mAh=0.0):
     return [
-        [n + 1, f"{t:.4f}", f"{s:.4f}", int(step), cycle, f"{i / 1000:.8f}", f"{v:.5f}", f"{(up + start_mAh) / 1000:.9f}", f"{down / 1000:.9f}"]
+        [
+            n + 1,
+            f"{t:.4f}",
+            f"{s:.4f}",
+            int(step),
+            cycle,
+            f"{i / 1000:.8f}",
+            f"{v:.5f}",
+            f"{(up + start_mAh) / 1000:.9f}",
+            f"{down / 1000:.9f}",
+        ]
         for n, (t, step, s, i, v, up, down) in enumerate(rows.tolist())
     ]
 
@@ -32,7 +42,9 @@ ARBIN = "Data_Point,Test_Time(s),Step_Time(s),Step_Index,Cycle_Index,Current(A),
 
 
 def test_arbin_whose_counter_never_resets_and_whose_cycle_stays_1(tmp_path):
-    found = check(write(tmp_path / "x.dat", table(ARBIN, arbin_rows(record(TWO_CYCLES, dt_s=30, logged="both")))), "arbin")
+    found = check(
+        write(tmp_path / "x.dat", table(ARBIN, arbin_rows(record(TWO_CYCLES, dt_s=30, logged="both")))), "arbin"
+    )
     assert found.cycles["vendor_discharge_capacity_mAh"].tolist() == pytest.approx(DISCHARGE, rel=0.003)
     assert found.cycles["vendor_cycle"].tolist() == [1, 1]
     assert not [finding for finding in found.findings if finding.check == "two_capacities" and finding.level != "ok"]
@@ -81,7 +93,21 @@ def test_neware_csv_whose_counter_resets_with_every_step(tmp_path):
         moved = abs(i) * s / 3600
         name = "Rest" if i == 0 else ("CC Chg" if i > 0 else "CC DChg")
         charge, discharge = (moved, 0.0) if i > 0 else (0.0, moved)
-        rows.append([n + 1, 7, int(step), name, clock(s), clock(t), f"{i / 1000:.6f}", f"{v:.4f}", f"{moved / 1000:.9f}", f"{charge / 1000:.9f}", f"{discharge / 1000:.9f}"])
+        rows.append(
+            [
+                n + 1,
+                7,
+                int(step),
+                name,
+                clock(s),
+                clock(t),
+                f"{i / 1000:.6f}",
+                f"{v:.4f}",
+                f"{moved / 1000:.9f}",
+                f"{charge / 1000:.9f}",
+                f"{discharge / 1000:.9f}",
+            ]
+        )
     found = check(write(tmp_path / "n.csv", table(NEWARE, rows)), "neware", [1.15], [1.1])
     assert found.cycles["vendor_discharge_capacity_mAh"].tolist() == pytest.approx([1.15], rel=0.005)
     assert found.cycles["cycle"].tolist() == [1] and found.cycles["vendor_cycle"].tolist() == [7]
@@ -97,18 +123,43 @@ MACCOR = "Rec#\tCyc#\tStep\tTest (Min)\tStep (Min)\tAmp-hr\tWatt-hr\tAmps\tVolts
 
 
 def maccor(rows, *, signed):
-    lines = ["Today's Date 01/15/2026\tDate of Test:\t01/15/2026\t Filename:\tC:\\x.001\tComment/Barcode: LS-03, made by A", MACCOR]
+    lines = [
+        "Today's Date 01/15/2026\tDate of Test:\t01/15/2026\t Filename:\tC:\\x.001\tComment/Barcode: LS-03, made by A",
+        MACCOR,
+    ]
     for n, (t, step, s, i, v, up, down) in enumerate(rows.tolist()):
         state = "R" if i == 0 else ("C" if i > 0 else "D")
         amps = i / 1000 if signed else abs(i) / 1000
         stamp = f"01/15/2026 {clock(t)}" if t < 86400 else f"01/16/2026 {clock(t - 86400)}"
-        lines.append("\t".join(map(str, [n + 1, 0, int(step), f"{t / 60:.5f}", f"{s / 60:.5f}", f"{(up + down) / 1000:.10f}", 0, f"{amps:.10f}", f"{v:.6f}", state, 0, stamp])))
+        lines.append(
+            "\t".join(
+                map(
+                    str,
+                    [
+                        n + 1,
+                        0,
+                        int(step),
+                        f"{t / 60:.5f}",
+                        f"{s / 60:.5f}",
+                        f"{(up + down) / 1000:.10f}",
+                        0,
+                        f"{amps:.10f}",
+                        f"{v:.6f}",
+                        state,
+                        0,
+                        stamp,
+                    ],
+                )
+            )
+        )
     return "\r\n".join(lines) + "\r\n"
 
 
 @pytest.mark.parametrize("signed", [True, False])
 def test_maccor_current_with_and_without_sign(tmp_path, signed):
-    found = check(write(tmp_path / "m.001", maccor(record(TWO_CYCLES, dt_s=60, logged="both"), signed=signed)), "maccor")
+    found = check(
+        write(tmp_path / "m.001", maccor(record(TWO_CYCLES, dt_s=60, logged="both"), signed=signed)), "maccor"
+    )
     assert found.cell_id == "LS-03"
     assert found.cycles["vendor_cycle"].tolist() == [0, 0]
     assert any(finding.check == "time_unit" and finding.level == "ok" for finding in found.findings)
@@ -131,7 +182,9 @@ def test_time_as_a_clock_reading(tmp_path, form):
     check(write(tmp_path / "c.csv", table("Time,Current(mA),Voltage(V)", body)), "csv")
 
 
-@pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("min", 1 / 60), ("h", 1 / 3600), ("ms", 1000), ("d", 1 / 86400)])
+@pytest.mark.parametrize(
+    ("unit", "factor"), [("s", 1), ("min", 1 / 60), ("h", 1 / 3600), ("ms", 1000), ("d", 1 / 86400)]
+)
 @pytest.mark.parametrize(("amps", "scale"), [("A", 1e-3), ("mA", 1), ("µA", 1e3)])
 def test_units_in_headers(tmp_path, unit, factor, amps, scale):
     rows = record(TWO_CYCLES, dt_s=60, logged="both")
@@ -144,7 +197,9 @@ def landt(rows):
     body = []
     for n, (t, _, s, i, v, _, _) in enumerate(rows.tolist()):
         state = "R" if i == 0 else ("C_CC" if i > 0 else "D_CC")
-        body.append([n + 1, f"{t / 3600:.7f}", f"{s / 3600:.7f}", f"{v:.4f}", f"{i:.4f}", f"{abs(i) * s / 3600:.6f}", state])
+        body.append(
+            [n + 1, f"{t / 3600:.7f}", f"{s / 3600:.7f}", f"{v:.4f}", f"{i:.4f}", f"{abs(i) * s / 3600:.6f}", state]
+        )
     return table(header, body)
 
 
@@ -162,12 +217,43 @@ def test_landt_current_with_one_digit_is_told_by_the_two_capacities(tmp_path):
 
 
 def mpt(rows, *, comma=False, magic="EC-Lab ASCII FILE", current=True):
-    names = ["mode", "ox/red", "error", "Ns", "time/s", "Ewe/V", "dq/mA.h", *(["I/mA"] if current else []), "(Q-Qo)/mA.h", "Q charge/discharge/mA.h", "half cycle"]
-    lines = [magic, "Nb header lines : 6", "", "Run on channel : B5", "Comments : cell id: LS-09", "\t".join(names) + "\t"]
+    names = [
+        "mode",
+        "ox/red",
+        "error",
+        "Ns",
+        "time/s",
+        "Ewe/V",
+        "dq/mA.h",
+        *(["I/mA"] if current else []),
+        "(Q-Qo)/mA.h",
+        "Q charge/discharge/mA.h",
+        "half cycle",
+    ]
+    lines = [
+        magic,
+        "Nb header lines : 6",
+        "",
+        "Run on channel : B5",
+        "Comments : cell id: LS-09",
+        "\t".join(names) + "\t",
+    ]
     before = 0.0
     for t, step, _, i, v, up, down in rows.tolist():
         net = up - down
-        cells = [1, 0, 0, int(step), f"{t:.6E}", f"{v:.6E}", f"{net - before:.9E}", *([f"{i:.6E}"] if current else []), f"{net:.9E}", f"{net:.9E}", 0]
+        cells = [
+            1,
+            0,
+            0,
+            int(step),
+            f"{t:.6E}",
+            f"{v:.6E}",
+            f"{net - before:.9E}",
+            *([f"{i:.6E}"] if current else []),
+            f"{net:.9E}",
+            f"{net:.9E}",
+            0,
+        ]
         before = net
         line = "\t".join(map(str, cells))
         lines.append(line.replace(".", ",") if comma else line)
@@ -177,17 +263,24 @@ def mpt(rows, *, comma=False, magic="EC-Lab ASCII FILE", current=True):
 @pytest.mark.parametrize("comma", [False, True])
 @pytest.mark.parametrize("magic", ["EC-Lab ASCII FILE", "BT-Lab ASCII FILE"])
 def test_biologic_text_with_point_or_comma(tmp_path, comma, magic):
-    found = check(write(tmp_path / "b.mpt", mpt(record(TWO_CYCLES, dt_s=30, logged="both"), comma=comma, magic=magic)), "biologic-mpt")
+    found = check(
+        write(tmp_path / "b.mpt", mpt(record(TWO_CYCLES, dt_s=30, logged="both"), comma=comma, magic=magic)),
+        "biologic-mpt",
+    )
     assert found.cell_id == "LS-09"
     assert found.cycles["vendor_charge_capacity_mAh"].tolist() == pytest.approx(CHARGE, rel=0.003)
 
 
 def test_biologic_without_a_current_column_takes_dq_dt(tmp_path):
-    found = check(write(tmp_path / "b.mpt", mpt(record(TWO_CYCLES, dt_s=30, logged="both"), current=False)), "biologic-mpt")
+    found = check(
+        write(tmp_path / "b.mpt", mpt(record(TWO_CYCLES, dt_s=30, logged="both"), current=False)), "biologic-mpt"
+    )
     assert any("dq/dt" in finding.sentence for finding in found.findings)
 
 
-@pytest.mark.parametrize("labels", ["Test Time / s,Voltage / V,Current / A", "test_time_second,voltage_volt,current_ampere"])
+@pytest.mark.parametrize(
+    "labels", ["Test Time / s,Voltage / V,Current / A", "test_time_second,voltage_volt,current_ampere"]
+)
 def test_battery_data_format(tmp_path, labels):
     rows = record(TWO_CYCLES, dt_s=60, logged="both")
     body = [[f"{t:.3f}", f"{v:.4f}", f"{i / 1000:.7f}"] for t, _, _, i, v, _, _ in rows.tolist()]
@@ -212,7 +305,11 @@ def test_format_is_told_by_content_not_by_name(tmp_path):
 def test_semicolons_decimal_comma_utf16_and_byte_order_mark(tmp_path):
     rows = record(TWO_CYCLES, dt_s=60, logged="both")
     text = series_csv(rows).replace(",", ";").replace(".", ",")
-    for name, raw in {"a": text.encode("utf-8-sig"), "b": text.encode("utf-16"), "c": text.replace("\n", "\r\n").encode("latin-1")}.items():
+    for name, raw in {
+        "a": text.encode("utf-8-sig"),
+        "b": text.encode("utf-16"),
+        "c": text.replace("\n", "\r\n").encode("latin-1"),
+    }.items():
         check(write(tmp_path / name, raw), "csv")
 
 
@@ -226,8 +323,18 @@ def test_start_belongs_to_the_trial_and_the_file_only_warns(tmp_path):
 
 def test_capacity_table_in_three_units(tmp_path):
     cell = ingest.CellFacts(active_mass_mg=4.0, area_cm2=0.8)
-    for header, factor in {"mAh": 1.0, "mAh/g": 250.0, "mAh g-1": 250.0, "Ah/kg": 250.0, "mAh/cm²": 1.25, "µAh": 1000.0}.items():
-        text = table(f"Cycle,Discharge capacity ({header}),Charge capacity ({header})", [[n, q * factor, 0.95 * q * factor] for n, q in ((1, 5.0), (2, 4.8))])
+    for header, factor in {
+        "mAh": 1.0,
+        "mAh/g": 250.0,
+        "mAh g-1": 250.0,
+        "Ah/kg": 250.0,
+        "mAh/cm²": 1.25,
+        "µAh": 1000.0,
+    }.items():
+        text = table(
+            f"Cycle,Discharge capacity ({header}),Charge capacity ({header})",
+            [[n, q * factor, 0.95 * q * factor] for n, q in ((1, 5.0), (2, 4.8))],
+        )
         found = ingest.read_cycler(write(tmp_path / "t.csv", text), cell=cell)
         assert found.format == "capacity-table"
         assert found.cycles["discharge_capacity_mAh"].tolist() == pytest.approx([5.0, 4.8])

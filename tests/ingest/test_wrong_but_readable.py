@@ -27,7 +27,9 @@ def capacities(header, values, name="cycle"):
 
 
 def wall_clock(factor):
-    body = [[f"{t:.3f}", f"{i:.5f}", f"{v:.4f}", f"{1.77e9 + t * factor:.2f}"] for t, _, _, i, v, _, _ in SERIES.tolist()]
+    body = [
+        [f"{t:.3f}", f"{i:.5f}", f"{v:.4f}", f"{1.77e9 + t * factor:.2f}"] for t, _, _, i, v, _, _ in SERIES.tolist()
+    ]
     return table("Test Time (s),Current (mA),Voltage (V),Timestamp", body)
 
 
@@ -73,19 +75,31 @@ WRONG = {
     "no voltage": (table("time_s,current_mA", [[0, 1], [60, 1]]), "voltage"),
     "rest only": (with_columns(current=lambda i: i * 0), "carries no current"),
     "capacity doubled": (capacities("discharge capacity (mAh)", [(1, [3.0]), (2, [2.9])]), "times the theory"),
-    "capacity in mAh/g called mAh": (capacities("discharge capacity (mAh)", [(1, [1200]), (2, [1100])]), "times the theory"),
+    "capacity in mAh/g called mAh": (
+        capacities("discharge capacity (mAh)", [(1, [1200]), (2, [1100])]),
+        "times the theory",
+    ),
     "Ah called mAh": (capacities("discharge capacity (mAh)", [(1, [0.0012]), (2, [0.0011])]), "of the theory"),
     "per gram of cell": (capacities("discharge capacity (mAh/g)", [(1, [17000]), (2, [16900])]), "times the theory"),
     "negative capacity": (capacities("discharge capacity (mAh)", [(1, [1.2]), (2, [-1.1])]), "negative"),
     "efficiency of 300 %": (capacities("Discharge (mAh),x", []), None),
     "efficiency column of swapped capacities": (
-        capacities("discharge capacity (mAh),charge capacity (mAh),CE (%)", [(1, [1.2, 0.9, 90]), (2, [1.1, 1.0, 91]), (3, [1.0, 0.95, 92])]),
+        capacities(
+            "discharge capacity (mAh),charge capacity (mAh),CE (%)",
+            [(1, [1.2, 0.9, 90]), (2, [1.1, 1.0, 91]), (3, [1.0, 0.95, 92])],
+        ),
         "fits none",
     ),
     "cycle 2.5": (capacities("discharge capacity (mAh)", [(1, [1.2]), (2.5, [1.1])]), "no cycle number"),
     "cycle 2 pi": (capacities("discharge capacity (mAh)", [(6.283185, [1.2]), (12.56637, [1.1])]), "no cycle number"),
-    "cycles falling": (capacities("discharge capacity (mAh)", [(1, [1.2]), (3, [1.1]), (2, [1.0])]), "comes after cycle"),
-    "two cells in one table": (capacities("discharge capacity (mAh)", [(1, [1.2]), (1, [1.3]), (2, [1.1])]), "stands there twice"),
+    "cycles falling": (
+        capacities("discharge capacity (mAh)", [(1, [1.2]), (3, [1.1]), (2, [1.0])]),
+        "comes after cycle",
+    ),
+    "two cells in one table": (
+        capacities("discharge capacity (mAh)", [(1, [1.2]), (1, [1.3]), (2, [1.1])]),
+        "stands there twice",
+    ),
     "cycles from zero": (capacities("discharge capacity (mAh)", [(0, [1.2]), (1, [1.1])]), "counted from 1"),
     "percent for a capacity": (capacities("discharge capacity (%)", [(1, [98]), (2, [97])]), "no unit of a capacity"),
     "capacity without unit": (capacities("discharge capacity", [(1, [1.2]), (2, [1.1])]), "names no unit"),
@@ -110,7 +124,9 @@ def test_stopped_or_flagged_with_the_reason(tmp_path, case):
     except Refusal as refusal:
         assert re.search(reason, str(refusal)) and str(refusal).startswith("cell.csv")
         return
-    told = [finding for finding in found.findings if finding.level in ("flag", "warning") and reason in finding.sentence]
+    told = [
+        finding for finding in found.findings if finding.level in ("flag", "warning") and reason in finding.sentence
+    ]
     assert told, [finding.sentence for finding in found.findings]
 
 
