@@ -234,3 +234,30 @@ def test_verify_notices_what_was_changed_behind_its_back(told: Ledger, tmp_path:
     database.close()
     with pytest.raises(Refusal, match=words):
         Ledger.open(path).verify()
+
+
+@pytest.mark.parametrize(
+    "forgery",
+    [
+        "INSERT INTO event SELECT 99, key, verb, content_sha256, answer, campaign, at, by, why FROM event WHERE seq = 2",
+        "INSERT INTO result SELECT 99, seq, trial, subject, observable, unit, cycle, relation, value, rel_uncertainty, "
+        "abs_uncertainty, provenance, file, note, supersedes, withdrawn FROM result WHERE supersedes IS NOT NULL",
+        "INSERT INTO cycling SELECT * FROM cycling LIMIT 1",
+        "INSERT INTO file SELECT * FROM file LIMIT 1",
+        "INSERT INTO decision SELECT * FROM decision LIMIT 1",
+        "UPDATE result SET relation = '~'",
+        "UPDATE trial SET number = 1",
+        "DELETE FROM trial WHERE id = 'T0001'",
+        "DELETE FROM campaign_version",
+        "UPDATE result SET trial = 'T9999'",
+    ],
+)
+def test_the_database_itself_refuses_what_the_code_would_never_do(told: Ledger, tmp_path: Path, forgery: str) -> None:
+    """The second line of defence: keys, amendments and references are unique and whole for any program."""
+    path = tmp_path / "ledger.db"
+    shutil.copyfile(path_of(told), path)
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA foreign_keys=ON")
+    with pytest.raises(sqlite3.IntegrityError):
+        database.execute(forgery)
+    database.close()
