@@ -13,7 +13,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Mixwright needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(TORCH_INDEX) torch
-	$(PIP) --editable '.[dev,neware]'
+	$(PIP) --editable '.[dev,fast,neware,arbin]'
 	touch $@
 
 demo: setup

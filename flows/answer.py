@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr
 
 from campaign import outcome
-from campaign.spec import CampaignSpec, Range
+from campaign.spec import CampaignSpec, Range, Stopping
 from flows.choose import Chooser
 
 if TYPE_CHECKING:
     from surrogate import Optimiser
 
-_SPEED_POINTS, _TIME_POINTS = 33, 47
+_GRID = 41
+"""Points along each axis of the speed x time surface."""
 _UNIDENTIFIED = 0.25
 """An axis is called unidentified where moving along all of it changes the expected outcome by less than this share of the
 90 % interval: the evidence cannot tell where on it the best lies."""
@@ -61,16 +61,19 @@ def answer(spec: CampaignSpec, choice: Chooser) -> Answer | None:
     optimiser = choice.optimiser
     row = optimiser.recommend().iloc[0]
     recipe = {name: row[name] for name in spec.space}
-    surface = speed_time_surface(spec, optimiser, recipe, float(row["mean"]))
+    surface = speed_time_surface(spec, optimiser)
     ridge = ridge_of(surface, float(row["mean"]), spec)
-    notes = (*_bound_notes(spec, recipe), *_flat_notes(spec, optimiser, recipe, row))
+    notes = (*_bound_notes(spec, recipe), *_flat_notes(spec, optimiser, recipe))
+    window = optimiser.window(spec.tolerance_pct / 100.0)
+    gain = abs(float(row["mean"])) * (spec.stopping or Stopping()).smallest_worthwhile_gain_pct / 100.0
+    stopping = optimiser.stopping(gain, bound=(spec.stopping or Stopping()).chance_below)
     return Answer(
         recipe=recipe,
         mean=float(row["mean"]),
         p05=float(row["p05"]),
         p95=float(row["p95"]),
         trust=float(row["trust"]) if spec.prior != "none" else None,
-        sentences=_sentences(spec, recipe, row, ridge, len(known)),
+        sentences=(*_sentences(spec, recipe, row, ridge, len(known)), window.sentence, stopping.sentence),
         notes=notes,
         surface=surface,
         ridge=ridge,
@@ -78,29 +81,16 @@ def answer(spec: CampaignSpec, choice: Chooser) -> Answer | None:
     )
 
 
-def speed_time_surface(spec: CampaignSpec, optimiser: Optimiser, recipe: dict[str, Any], best: float) -> pd.DataFrame:
+def speed_time_surface(spec: CampaignSpec, optimiser: Optimiser) -> pd.DataFrame:
     """Predict the objective over speed x time, the other axes held at the recommendation; empty where one is not varied.
 
-    `probability` is the chance that a point lies within the tolerance of the recommendation's expected value, each point
-    taken by itself.
+    Returns:
+        `speed_rpm`, `time_h`, `mean`, `sd`, and `probability` of being within the tolerance of the best.
     """
-    speed, time = spec.space.get("speed_rpm"), spec.space.get("time_h")
-    if not isinstance(speed, Range) or not isinstance(time, Range):
-        return pd.DataFrame(columns=["speed_rpm", "time_h", "mean", "sd", "probability"])
-    grid = pd.DataFrame(
-        [
-            (s, t)
-            for s in np.linspace(speed.low, speed.high, _SPEED_POINTS)
-            for t in np.linspace(time.low, time.high, _TIME_POINTS)
-        ],
-        columns=["speed_rpm", "time_h"],
-    )
-    others = {name: value for name, value in recipe.items() if name not in grid}
-    predicted = optimiser.predict(grid.assign(**others))
-    threshold = _threshold(spec, best)
-    sign = 1.0 if spec.objective.goal == "max" else -1.0
-    chance = ndtr(sign * (predicted["mean"] - threshold) / predicted["sd"].clip(lower=1e-12))
-    return grid.join(predicted[["mean", "sd"]]).assign(probability=chance)
+    columns = ["speed_rpm", "time_h", "mean", "sd", "probability"]
+    if not all(isinstance(spec.space.get(name), Range) for name in columns[:2]):
+        return pd.DataFrame(columns=columns)
+    return optimiser.ridge("speed_rpm", "time_h", tolerance=spec.tolerance_pct / 100.0, n=_GRID)[columns]
 
 
 def _threshold(spec: CampaignSpec, best: float) -> float:
@@ -138,11 +128,16 @@ def electrolytes(spec: CampaignSpec, choice: Chooser) -> pd.DataFrame:
     values = choice.evidence.values[spec.objective.outcome]
     tried = (sign * values).groupby(choice.evidence.recipes["sse"]).max() * sign
     rows = []
-    for sse in dict.fromkeys(choice.optimiser.space["sse"].choices):
+    for sse in _choices(spec, "sse"):
         predicted = choice.optimiser.predict(candidates.assign(sse=sse))
         top = predicted.iloc[int(np.argmax(sign * predicted["mean"].to_numpy()))]
         rows.append((sse, top["mean"], top["p05"], top["p95"], tried.get(sse, np.nan)))
     return pd.DataFrame(rows, columns=columns)
+
+
+def _choices(spec: CampaignSpec, name: str) -> tuple[str, ...]:
+    item = spec.space[name]
+    return () if isinstance(item, Range) else item
 
 
 def describe(recipe: dict[str, Any]) -> str:
@@ -196,7 +191,7 @@ def _bound_notes(spec: CampaignSpec, recipe: dict[str, Any]) -> list[str]:
     return notes
 
 
-def _flat_notes(spec: CampaignSpec, optimiser: Optimiser, recipe: dict[str, Any], row: pd.Series) -> list[str]:
+def _flat_notes(spec: CampaignSpec, optimiser: Optimiser, recipe: dict[str, Any]) -> list[str]:
     """Name the axes along which the expected outcome changes less than its own doubt can tell."""
     notes = []
     for name, item in spec.space.items():
@@ -210,5 +205,4 @@ def _flat_notes(spec: CampaignSpec, optimiser: Optimiser, recipe: dict[str, Any]
                 f"{name} is not identified: over its whole range the expected outcome changes by {spread:.3g}, its 90 % "
                 f"interval is {doubt:.3g} wide."
             )
-    del row
     return notes

@@ -96,6 +96,19 @@ def propose(session: Session, q: int, *, lease: Lease | None = None) -> pd.DataF
     return recipes[list(session.spec.space)].join(reasons).set_axis(ids).rename_axis("trial")
 
 
+def reason_to_stop(session: Session) -> str | None:
+    """Say why the campaign should stop by its own rule; None where it has no rule or should go on."""
+    rule = session.spec.stopping
+    if rule is None:
+        return None
+    choice = chooser(session, session.reader)
+    if len(choice.evidence.trials) < session.spec.budget.batch:
+        return None
+    best = float(choice.optimiser.recommend()["mean"].iloc[0])
+    found = choice.optimiser.stopping(abs(best) * rule.smallest_worthwhile_gain_pct / 100.0, bound=rule.chance_below)
+    return f"the stopping rule holds: {found.sentence}" if found.stop else None
+
+
 def next_trials(session: Session, q: int) -> pd.DataFrame:
     """Return the q next trials: those that are proposed and not begun first, new ones for the rest.
 

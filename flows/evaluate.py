@@ -36,7 +36,7 @@ def evaluate_waiting(session: Session) -> list[str]:
     designs = recipe.complete(waiting[list(recipe.DESIGN_COLUMNS)], session.materials)
     result = simulate(designs, materials=session.materials)
     # Outcomes that follow from the cycling record are derived when read; the SSE's share does not stand in the record.
-    shares = [name for name in result.outcome if name.startswith("sse_corrected_")]
+    shares = [str(name) for name in result.outcome if str(name).startswith("sse_corrected_")]
     scalars = result.composite.join(result.outcome[shares])
     for name in waiting.index:
         cycling = result.cycling[result.cycling["design"].eq(name)]

@@ -22,7 +22,7 @@ Progress = Callable[[Session, TickResult], None]
 
 def as_task(name: str, step: Callable[[], Any]) -> Any:
     """Call a step as a Prefect task; nothing of it is cached or stored by Prefect, the ledger has it."""
-    return task(step, name=name, cache_policy=NO_CACHE, persist_result=False)()
+    return task(name=name, cache_policy=NO_CACHE, persist_result=False)(step)()
 
 
 @flow(name="mixwright-tick", flow_run_name="tick {campaign}", persist_result=False, validate_parameters=False)

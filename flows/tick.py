@@ -93,6 +93,9 @@ def _propose(session: Session, lease: Lease) -> tuple[list[str], str | None]:
     room = _room(session)
     if room.q == 0:
         return [], room.sentence
+    stop = choose.reason_to_stop(session)
+    if stop is not None:
+        return [], stop
     try:
         return list(choose.propose(session, room.q, lease=lease).index), None
     except Stale as stale:

@@ -80,7 +80,8 @@ def trials_table(session: Session, reader: Reader) -> pd.DataFrame:
     trials = reader.trials(session.name)
     values = evidence.by_trial(evidence.outcomes(reader, session))
     wanted = list(dict.fromkeys([*evidence.wanted_outcomes(session.spec), *BESIDE]))
-    table = trials[["evaluator", "state", *[n for n in DESIGN_COLUMNS if trials[n].notna().any()]]]
+    known = [name for name in DESIGN_COLUMNS if trials[name].notna().any()]
+    table = trials[["evaluator", "state", *known]]
     table = table.join(values.reindex(columns=[name for name in wanted if name in values]))
     decisions = reader.decisions(session.name)
     reasons = ["predicted_mean", "predicted_p05", "predicted_p95", "reason"]
@@ -93,7 +94,7 @@ def trials_table(session: Session, reader: Reader) -> pd.DataFrame:
         revision=changed["seq"],
         proposed_at=trials["at"],
         finished_at=changed["at"].where(trials["state"].isin([*ENDED, "excluded"])),
-        source=[_source(text) for text in trials["provenance"]],
+        source=trials["provenance"].map(_source).to_numpy(),
         best=False,
     )
     objective = session.spec.objective

@@ -58,12 +58,12 @@ def simulate(draws: int, own: Path | None, plot: Path | None, as_json: bool, **f
 
     What is not given takes the published recipe's value.
     """
-    import models
+    from models.simulate import simulate as run
 
     known = material_tables.load({"electrolytes": own.resolve()} if own else None)
     given = {name: [value] for name, value in flags.items() if value is not None}
     designs = recipe.complete(pd.DataFrame(given, index=[0]), known)
-    result = models.simulate(designs, draws=draws, materials=known)
+    result = run(designs, draws=draws, materials=known)
     row = designs.iloc[0]
     document = {
         "recipe": row[list(recipe.RECIPE_COLUMNS)],
@@ -74,16 +74,18 @@ def simulate(draws: int, own: Path | None, plot: Path | None, as_json: bool, **f
         "warnings": list(result.warnings[0]),
     }
     if plot is not None:
-        from review import plots
+        from review.plots.simulation import simulated_cell
 
-        note(f"plot: {plots.draw_simulation(result, plot)}")
+        words = f"{row.speed_rpm:g} rpm, {row.time_h:g} h, {row.active} {row.active_wt_pct:g} wt%, {row.sse}"
+        for path in simulated_cell(result.cycling, result.curves, recipe=words).save(plot):
+            note(f"plot: {path}")
     if as_json:
         emit_json(document)
         return
     _print_simulation(document)
 
 
-def banded(outcome: pd.Series) -> dict[str, dict[str, float]]:
+def banded(outcome: pd.Series) -> dict[str, dict[str, Any]]:
     """Gather `x`, `x_p05`, `x_p95` of an outcome row into one entry an outcome."""
     names = [str(name) for name in outcome.index if not str(name).endswith(("_p05", "_p95"))]
     return {
@@ -127,6 +129,21 @@ def facts(rows: Path | None, as_json: bool) -> None:
     if as_json:
         emit_json(scored)
         return
-    emit_table(scored)
+    emit_table(_for_people(scored))
     for sentence in scorecard.summary(scored):
-        note(sentence)
+        click.echo(sentence)
+
+
+def _for_people(scored: pd.DataFrame) -> pd.DataFrame:
+    """The columns that fit a screen: which recipe, what was measured, what the model says, how far apart."""
+    recipe_words = [
+        f"{row['active']} {row['sse']} {row['speed_rpm']:g}rpm {row['time_h']:g}h"
+        + (f" +{row['heat_C']:g}C" if row["heat_h"] > 0 else "")
+        + (" premilled" if row["premill_h"] > 0 else "")
+        for row in scored.to_dict("records")
+    ]
+    measured = [f"{row['relation']} {row['value']:.4g}" for row in scored.to_dict("records")]
+    kept = scored[["id", "observable", "cycle", "unit", "model", "p05", "p95", "residual", "verdict"]]
+    return kept.assign(recipe=recipe_words, measured=measured)[
+        ["id", "recipe", "observable", "cycle", "measured", "model", "p05", "p95", "residual", "verdict"]
+    ]

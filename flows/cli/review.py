@@ -72,8 +72,12 @@ def status(campaign: str, as_json: bool) -> None:
     values = known.values[objective.outcome]
     best: dict[str, object] | None = None
     if values.notna().any():
-        row = int(values.idxmax() if objective.goal == "max" else values.idxmin())
-        best = {"trial": known.trials[row], objective.outcome: values[row], **known.recipes.iloc[row].to_dict()}
+        row = int((values if objective.goal == "max" else -values).argmax())
+        best = {
+            "trial": known.trials[row],
+            objective.outcome: values[row],
+            **{str(name): value for name, value in known.recipes.iloc[row].items()},
+        }
     if as_json:
         emit_json(
             {
