@@ -136,13 +136,11 @@ def _trial_run(
 
 def _trial_note(view: CampaignView, row: Mapping[Any, Any], values: str) -> str:
     value = row.get(view.objective.name)
-    found = (
-        f"{view.objective.label}: {number(value)} {view.objective.unit} ({values})."
-        if text(value) != "–"
-        else f"{row['state']}: no result yet."
-    )
-    why = text(row.get("reason", row.get("source")))
-    return found if why == "–" else f"{found}\n\n{why}"
+    found = f"{row['state']}: no result yet."
+    if text(value) != "–":
+        found = f"{view.objective.label}: {number(value)} {view.objective.unit} ({values})."
+    why = [text(row[name]) for name in ("reason", "source") if name in row and text(row[name]) != "–"]
+    return "\n\n".join(_markdown(words) for words in (found, *why))
 
 
 def campaign_run(view: CampaignView, *, report: str = "") -> RunContent:
@@ -202,8 +200,13 @@ def campaign_note(view: CampaignView) -> str:
     """Return the campaign's note in Markdown. MLflow folds a note to its first line, so that is the recommendation."""
     if view.recommendation is None:
         return "No recommendation yet."
-    lines = [*view.recommendation.sentences, *(f"- {note}" for note in view.recommendation.notes)]
-    return "\n\n".join(lines) or short_recipe(view.recommendation.recipe)
+    said = [_markdown(words) for words in view.recommendation.sentences or (short_recipe(view.recommendation.recipe),)]
+    return "\n\n".join([*said, *(f"- {_markdown(note)}" for note in view.recommendation.notes)])
+
+
+def _markdown(words: str) -> str:
+    """Return words that Markdown shows as they stand: names are typed by people, and carry underscores or worse."""
+    return re.sub(r"([\\`*_\[\]<>#|!~])", r"\\\1", " ".join(words.split()))
 
 
 def frame(content: RunContent, steps: int) -> str:

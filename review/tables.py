@@ -65,7 +65,7 @@ def window_sheet(view: CampaignView) -> Sheet:
 
 
 def trials_sheet(view: CampaignView, table: pd.DataFrame, *, record: pd.DataFrame | None = None) -> Sheet:
-    """Return a table of trials, best first, leaving out what is the same in every row.
+    """Return the trials, best first: objective, recipe, and why; columns that say nothing are left out.
 
     Args:
         view: the campaign.
@@ -74,31 +74,49 @@ def trials_sheet(view: CampaignView, table: pd.DataFrame, *, record: pd.DataFram
     """
     if table.empty:
         return Sheet()
-    ranked = view.ranked(table)
-    ordered = table.loc[[*ranked.index, *table.index.difference(ranked.index, sort=False)]]
     varied = {axis.name for axis in view.space}
     evaluators = tuple(str(name) for name in table["evaluator"].unique())
-    outcomes = view.outcome_columns(table)
     columns = [_plain(table, "trial_id")]
     if len(evaluators) > 1:
         columns.append(Column("values", lambda row: str(row["evaluator"]), "label"))
     if table["state"].nunique() > 1:
         columns.append(_plain(table, "state"))
-    if view.objective.name in outcomes:
-        columns.append(_plain(table, view.objective.name, heading=f"{view.objective.label} ({view.objective.unit})"))
-    if {"predicted_mean", "predicted_p05", "predicted_p95"} <= set(table.columns):
+    columns += _objective(view, table)
+    if "predicted_mean" in table and table["predicted_mean"].notna().any():
         columns.append(Column("predicted before (90 %)", _predicted, "number"))
     columns += [
         _plain(table, name)
         for name in view.recipe_columns(table)
         if name in varied or table[name].nunique(dropna=False) > 1
     ]
-    columns += [_plain(table, name) for name in outcomes if name != view.objective.name]
     if record is not None:
         told = {trial: _tell(rows) for trial, rows in record.dropna(subset=[CAPACITY]).groupby("trial_id")}
         columns.append(Column("measured: cycle → mAh cm⁻²", lambda row: told.get(row["trial_id"], "–"), "words"))
-    columns += [Column(label(name), _text_of(name), "words") for name in ("reason", "source") if name in table]
-    return _filled(ordered, tuple(columns), evaluators=evaluators, best=view.best_trial_id)
+    for name in ("reason", "source"):
+        if name in table and table[name].notna().any():
+            columns.append(Column(label(name), _text_of(name), "words"))
+    return _filled(_best_first(view, table), tuple(columns), evaluators=evaluators, best=view.best_trial_id)
+
+
+def outcomes_sheet(view: CampaignView, table: pd.DataFrame) -> Sheet:
+    """Return the outcomes beside the objective, best trial first; trials and outcomes without any value are left out."""
+    others = [name for name in view.outcome_columns(table) if name != view.objective.name and table[name].notna().any()]
+    found = table[table[others].notna().any(axis=1)] if others else table.iloc[:0]
+    if found.empty:
+        return Sheet()
+    columns = (_plain(found, "trial_id"), *_objective(view, found), *(_plain(found, name) for name in others))
+    return _filled(_best_first(view, found), columns, best=view.best_trial_id)
+
+
+def _best_first(view: CampaignView, table: pd.DataFrame) -> pd.DataFrame:
+    ranked = view.ranked(table)
+    return table.loc[[*ranked.index, *table.index.difference(ranked.index, sort=False)]]
+
+
+def _objective(view: CampaignView, table: pd.DataFrame) -> list[Column]:
+    name = view.objective.name
+    heading = f"{view.objective.label} ({view.objective.unit})"
+    return [_plain(table, name, heading=heading)] if name in table and table[name].notna().any() else []
 
 
 def _tell(rows: pd.DataFrame) -> str:

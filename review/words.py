@@ -38,6 +38,8 @@ UNITS = {
 """Unit at the end of a column name -> the unit as written."""
 
 _WORDS = {
+    "surface_halide_to_P": "halide to P at the surface",
+    "q2_over_q1": "Q2 / Q1",
     "sse": "SSE",
     "active": "active material",
     "carbon": "carbon",

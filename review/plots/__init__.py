@@ -11,6 +11,7 @@ from review.plots import cycling as _cycling
 from review.plots import electrolytes as _electrolytes
 from review.plots import surface as _surface
 from review.plots.figure import Plot
+from review.plots.simulation import draw_simulation
 
 PLOTS: Mapping[str, Callable[[CampaignView], Plot]] = MappingProxyType(
     {
@@ -34,4 +35,4 @@ def draw(view: CampaignView, name: str) -> Plot:
     return PLOTS[name](view)
 
 
-__all__ = ["PLOTS", "Plot", "draw"]
+__all__ = ["PLOTS", "Plot", "draw", "draw_simulation"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from review_example import OBJECTIVE, example_view
 
 from campaign.errors import Refusal
 from review import Axis, CampaignView, Objective, Provenance
-from review.plots import PLOTS, draw
+from review.plots import PLOTS, draw, draw_simulation
 from review.plots.figure import look, spread
 
 
@@ -133,6 +134,28 @@ def test_wrong_names_are_refused_with_the_right_ones(view: CampaignView, tmp_pat
         draw(view, "best_sofar")
     with pytest.raises(Refusal, match="PNG, SVG or HTML"):
         draw(view, "best_so_far").save(tmp_path / "plot.jpeg")
+
+
+def test_a_simulation_is_drawn_with_its_data(view: CampaignView, tmp_path: Path) -> None:
+    capacity = np.linspace(0, 6, 50)
+    simulation = SimpleNamespace(
+        designs=view.trials.set_index("trial_id").loc[["T001", "T002"]],
+        cycling=view.cycling[view.cycling["trial_id"].isin(["T001", "T002"])].rename(columns={"trial_id": "design"}),
+        curves=pd.concat(
+            pd.DataFrame(
+                {"design": "T001", "cycle": n, "half": half, "areal_capacity_mAh_cm2": capacity, "voltage_V": 1.2}
+            )
+            for n in (1, 2, 5, 20, 50, 100)
+            for half in ("discharge", "charge")
+        ),
+    )
+    picture = draw_simulation(simulation, tmp_path / "cell.svg")
+    data = pd.read_csv(picture.with_suffix(".csv"))
+    assert picture.exists()
+    assert (data["what"] == "cycling").sum() == 200
+    profiles = data[data["what"].eq("profile")]
+    assert {1, 100} <= set(profiles["cycle"])
+    assert profiles["cycle"].nunique() == 4
 
 
 def test_measured_and_simulated_differ_in_shape_and_colour() -> None:

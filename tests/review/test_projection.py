@@ -302,6 +302,25 @@ def test_hostile_and_odd_values_are_taken(uri: str) -> None:
     assert all(np.isfinite(value) for run in runs.values() for value in run.data.metrics.values())
 
 
+def test_a_published_cell_says_where_it_is_from(uri: str) -> None:
+    view = small()
+    Projection(uri).sync(replace(view, published=view.published.assign(reason=None)))
+    note = runs_of(uri)["paper-2000rpm-5h"].data.tags["mlflow.note.content"]
+    assert "353.2 mAh per g of composite (measured)" in note
+    assert "doi 10.1126/science.adt1882" in note
+
+
+def test_names_do_not_become_markdown(uri: str) -> None:
+    view = small()
+    assert view.recommendation is not None
+    sentence = "Mix ![x](http://evil.example/y.png) in my_own_sse <b>"
+    Projection(uri).sync(replace(view, recommendation=replace(view.recommendation, sentences=(sentence,), notes=())))
+    note = runs_of(uri, kind="campaign")["campaign"].data.tags["mlflow.note.content"]
+    assert note.replace("\\", "") == sentence
+    assert "![" not in note
+    assert "[x](" not in note.replace("\\[", "")
+
+
 def test_long_records_are_written_whole(uri: str) -> None:
     view = small()
     row = view.cycling[view.cycling["trial_id"].eq("T001")].iloc[[0]]
@@ -408,7 +427,7 @@ def test_a_dead_server_costs_no_time() -> None:
     started = time.monotonic()
     with pytest.raises(MLflowUnreachable, match="the ledger is complete, sync again later"):
         Projection(f"http://127.0.0.1:{port}").sync(small())
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10, "by default MLflow tries for minutes"
 
 
 @pytest.mark.parametrize(
@@ -429,7 +448,7 @@ def test_a_broken_server_is_refused_within_seconds(
     started = time.monotonic()
     with pytest.raises(MLflowUnreachable):
         Projection(answering(answer)).sync(small())
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 20, "by default MLflow tries for minutes"
 
 
 def test_a_file_that_is_no_database_is_refused_at_once(tmp_path: Path) -> None:
@@ -437,7 +456,7 @@ def test_a_file_that_is_no_database_is_refused_at_once(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(MLflowUnreachable, match="not a database"):
         Projection(f"sqlite:///{tmp_path / 'mlflow.db'}").sync(small())
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 20, "by default MLflow tries for minutes"
     assert (tmp_path / "mlflow.db").read_text().startswith("these are my lab notes")
 
 
