@@ -40,7 +40,7 @@ class Ledger(Reader):
             Refusal: it is missing, empty, no ledger, damaged, of a newer schema, or on a network file system.
         """
         if isinstance(place, str) and "://" in place:
-            engine = sa.create_engine(place)
+            engine = sa.create_engine(place, poolclass=sa.NullPool)
             upgrade.bring_up_to_date(engine, None, create_tables=create)
             return cls(engine, None)
         path = Path(place)

@@ -60,7 +60,11 @@ def new_ledger(folder: Path) -> Ledger:
 
 
 def small_campaign(folder: Path, *, trials: int = 3, evaluator: str = "lab") -> Ledger:
-    ledger = new_ledger(folder)
+    return begin(new_ledger(folder), trials=trials, evaluator=evaluator)
+
+
+def begin(ledger: Ledger, *, trials: int = 3, evaluator: str = "lab") -> Ledger:
+    """A campaign with some proposed trials."""
     ledger.put_campaign("c", {"name": "c"}, **WHO)
     if trials:
         ledger.propose("c", designs(trials), DECISION, evaluator=evaluator, trials_seen=0, key="propose 1", **WHO)
@@ -69,7 +73,12 @@ def small_campaign(folder: Path, *, trials: int = 3, evaluator: str = "lab") -> 
 
 def told_campaign(folder: Path) -> Ledger:
     """A campaign with something in every table."""
-    ledger = small_campaign(folder)
+    return tell(new_ledger(folder))
+
+
+def tell(ledger: Ledger) -> Ledger:
+    """A story that leaves something in every table."""
+    begin(ledger)
     ledger.add_trials(
         "c",
         designs(1, speed_rpm=2000),

@@ -349,6 +349,7 @@ def stories(count: int, steps: int) -> None:
     run_state_machine_as_test(LedgerMachine, settings=run)
 
 
+@pytest.mark.timeout(1200)
 def test_500_stories_of_40_steps_agree_with_the_model() -> None:
     stories(int(os.environ.get("MW_STORIES", "500")), 40)
 
