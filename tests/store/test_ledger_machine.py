@@ -116,7 +116,7 @@ class LedgerMachine(RuleBasedStateMachine):
             answer = None
             with pytest.raises(Refusal):
                 act(key)
-        assert self.ledger.seq == self.seq
+            assert self.ledger.seq == self.seq
         return answer
 
     def turn_page(self) -> None:
@@ -329,8 +329,8 @@ class LedgerMachine(RuleBasedStateMachine):
         assert assigned == model.files
 
     def teardown(self) -> None:
+        assert self.ledger.seq == self.seq
         self.compare(self.ledger, self.model)
-        self.compare(self.ledger.as_of(self.ledger.seq), self.model)
         self.ledger.verify()
         shutil.rmtree(self.folder)
 
