@@ -79,7 +79,7 @@ def cliff(u: np.ndarray, name: np.ndarray, p: np.ndarray, names: np.ndarray) -> 
 
 def deceptive(u: np.ndarray, name: np.ndarray, p: np.ndarray, names: np.ndarray) -> np.ndarray:
     broad = 70 * np.exp(-(((u - 0.25 * p[None, :3]) / 0.5) ** 2).sum(1))
-    peak = 100 * np.exp(-(((u - np.array([0.75, 0.7, 0.6]) * p[None, :3]) / 0.17) ** 2).sum(1))
+    peak = 100 * np.exp(-(((u - np.array([0.75, 0.7, 0.6]) * p[None, :3]) / 0.25) ** 2).sum(1))
     return np.maximum(broad, peak) * names[name]
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from surrogate.gp import Data, Posterior, fit
+from surrogate.gp import Data, Posterior, around, fit
 from surrogate.kernel import Layout
 from surrogate.outliers import doubt
 from surrogate.prior import Prior
@@ -24,7 +24,11 @@ TRUST_GRID = ((0.0, 0.3), (0.5, 0.2), (0.85, 0.25), (0.97, 0.25))
 """Shares rho^2 and their weights before data [est]; tuned on the synthetic problems of benchmarks/, seeds 0-99."""
 COLD_STEPS, WARM_STEPS = 60, 5
 """Steps of L-BFGS from the priors' means, and from the kernel of an earlier belief."""
-NEGLIGIBLE = 1e-3
+KERNELS = 8
+"""Further kernels per share."""
+MARGINALISED = 250
+"""Up to so many results kernels are averaged over; beyond, the data leave one."""
+NEGLIGIBLE = 1e-2
 """Parts with less weight are left out of draws and predictions."""
 
 
@@ -45,9 +49,7 @@ class Belief:
 
     def mean_sd(self, x: Floats) -> tuple[Floats, Floats]:
         """Return mean and sd of the noise-free outcome at m encoded recipes."""
-        means, sds = self.by_part(x)
-        mean = self.weights @ means
-        return mean, np.sqrt(self.weights @ (sds**2 + means**2) - mean**2)
+        return self._pooled(*self.by_part(x))
 
     def by_part(self, x: Floats) -> tuple[Floats, Floats]:
         """Return parts x m means and sds."""
@@ -89,9 +91,13 @@ class Belief:
         """Return for each result the mean and sd (noise included) predicted without it."""
         pairs = [part.leave_one_out() for part in self.parts]
         means, sds = (np.stack(column) for column in zip(*pairs, strict=True))
-        mean = self.weights @ means
-        sd = np.sqrt(self.weights @ (sds**2 + means**2) - mean**2)
+        mean, sd = self._pooled(means, sds)
         return self.centre + self.scale * mean, self.scale * sd
+
+    def _pooled(self, means: Floats, sds: Floats) -> tuple[Floats, Floats]:
+        """Return mean and sd of a mixture; the spread of means about their mean, as a difference of squares would cancel."""
+        mean = self.weights @ means
+        return mean, np.sqrt(self.weights @ (sds**2 + (means - mean) ** 2))
 
 
 def learn(
@@ -138,9 +144,25 @@ def learn(
     extra = doubt(layout, data, parts[int(np.argmax(weights))])
     if (extra > 0).any():
         parts, weights = fitted(replace(data, extra=extra), {part.rho2: part.logs for part in parts})
+    if 0 < len(y) <= MARGINALISED:
+        parts, weights = _marginalised(parts, grid)
     kept = weights >= NEGLIGIBLE
     chosen = tuple(part for part, keep in zip(parts, kept, strict=True) if keep)
     return Belief(prior, chosen, weights[kept] / weights[kept].sum(), centre, scale)
+
+
+def _marginalised(parts: list[Posterior], grid: Mapping[float, float]) -> tuple[list[Posterior], Floats]:
+    """Replace each part by several with other kernel parameters: one fit alone is too sure of itself while data are few."""
+    normals = _antithetic(KERNELS, len(parts[0].logs), np.random.default_rng(0))
+    groups = [around(part, normals) for part in parts]
+    logs = np.array(
+        [math.log(grid[part.rho2]) + evidence for part, (_, _, evidence) in zip(parts, groups, strict=True)]
+    )
+    shares = np.exp(logs - logs.max())
+    shares /= shares.sum()
+    flat = [part for group, _, _ in groups for part in group]
+    weights = np.concatenate([share * weights for share, (_, weights, _) in zip(shares, groups, strict=True)])
+    return flat, weights
 
 
 def standard_scale(y: Floats) -> tuple[float, float]:
@@ -148,8 +170,8 @@ def standard_scale(y: Floats) -> tuple[float, float]:
     if not len(y):
         return 0.0, 1.0
     centre, sd = float(y.mean()), float(y.std())
-    floor = 0.3 * abs(centre) if len(y) < 3 else 1e-9 * abs(centre)
-    scale = max(sd, floor)
+    # Equal results, or too few to show their spread: outcomes may still differ elsewhere by a good part of their size.
+    scale = max(sd, 0.3 * abs(centre)) if len(y) < 3 or sd < 1e-9 * abs(centre) else sd
     return centre, scale if scale > 1e-12 else 1.0
 
 

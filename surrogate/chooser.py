@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from surrogate.acquisition import log_expected_improvement, log_hypervolume_impr
 from surrogate.belief import Belief
 from surrogate.feasibility import Feasibility
 from surrogate.goals import Goals
+from surrogate.replicate import worth_of_knowing
 from surrogate.robustness import Slips
 
 Floats = npt.NDArray[np.float64]
@@ -28,6 +30,15 @@ DRAWS_SEVERAL = 64
 """Joint draws with several objectives: each one's Pareto front is taken apart into boxes."""
 INCUMBENTS = 40
 """Tried recipes that may still be the best: those with the highest means."""
+REPLICABLE = 10
+"""Tried recipes that may be repeated: the best."""
+RIVALS = 120
+"""New recipes that a replicate is weighed against."""
+FEWEST_BEFORE_REPLICATE = 6
+LEAST_WORTH = 0.01
+"""Below this worth, in units of the outcomes' sd, nothing is left to learn by repeating."""
+REPLICATE_FACTOR = 1.0
+"""A replicate must be worth this many times the best new recipe; tuned on benchmarks/optimiser_problems.py."""
 
 
 @dataclass(frozen=True)
@@ -99,26 +110,64 @@ def costs(cost: Cost, recipes: pd.DataFrame) -> Floats:
     return given
 
 
-def choose(situation: Situation, n: int, rng: np.random.Generator) -> Floats:
-    """Return n encoded recipes to try next, in order of promise."""
+@dataclass(frozen=True)
+class Pick:
+    """A recipe to try, and why."""
+
+    x: Floats
+    """p, encoded."""
+    kind: Literal["spread", "improve", "replicate"]
+    chance: float = np.nan
+    """Chance that it is better than the best of what is tried and under way."""
+    gain: float = np.nan
+    """Mean improvement over that, in the outcome's unit; for a replicate, what knowing better is worth."""
+    other: float = np.nan
+    """For a replicate: what the best new recipe would have been worth in the same coin."""
+
+
+def choose(situation: Situation, n: int, rng: np.random.Generator) -> list[Pick]:
+    """Return n recipes to try next, in order of promise (fewer where the space holds no more)."""
     finalists = promising(situation, rng)
     if not len(finalists):
-        return finalists
-    incumbents = best_tried(situation)
-    x = np.vstack([finalists, incumbents, situation.pending])
+        return []
+    x = np.vstack([finalists, best_tried(situation), situation.pending])
     several = len(situation.goals.objectives) > 1
     draws = situation.outcomes(x, DRAWS_SEVERAL if several else DRAWS, rng)
-    value = _hypervolume if several else _improvement
-    m = len(finalists)
-    penalty = situation.log_penalty(finalists)
     admissible = situation.admissible(draws, x)
+    m, penalty = len(finalists), situation.log_penalty(finalists)
+    value = _hypervolume if several else _improvement
+    picks: list[Pick] = []
+    again = None if several else replicate(situation, finalists)
+    if again is not None:
+        picks.append(again)
     taken: list[int] = []
-    baseline = list(range(m, len(x)))
-    for _ in range(min(n, m)):
-        gain = value(situation, x, draws, admissible, m, baseline + taken) + penalty
+    while len(picks) < n and len(taken) < m:
+        baseline = list(range(m, len(x))) + taken
+        gain = value(situation, x, draws, admissible, m, baseline) + penalty
         gain[taken] = -np.inf
-        taken.append(int(np.argmax(gain)))
-    return np.asarray(finalists[taken])
+        j = int(np.argmax(gain))
+        better = draws[situation.wanted[0]][:, [j]] - draws[situation.wanted[0]][:, baseline]
+        margin = better.min(axis=1) if baseline else np.full(len(better), np.nan)
+        picks.append(Pick(finalists[j], "improve", float((margin > 0).mean()), float(np.maximum(margin, 0).mean())))
+        taken.append(j)
+    return picks
+
+
+def replicate(situation: Situation, finalists: Floats) -> Pick | None:
+    """Return a tried recipe whose repetition is worth more than any new recipe, if there is one."""
+    tried = best_tried(situation)[:REPLICABLE]
+    if len(situation.tried) < FEWEST_BEFORE_REPLICATE:
+        return None
+    under_way = candidates.member(tried, situation.pending) if len(situation.pending) else np.zeros(len(tried), bool)
+    again = tried[~under_way & situation.space.feasible(situation.space.restore(tried))]
+    if not len(again):
+        return None
+    x = np.vstack([again, finalists[:RIVALS]])
+    worth = worth_of_knowing(situation.beliefs[situation.wanted[0]], x) * np.exp(situation.log_penalty(x))
+    best, new = int(np.argmax(worth[: len(again)])), float(worth[len(again) :].max())
+    if worth[best] <= max(REPLICATE_FACTOR * new, LEAST_WORTH * situation.beliefs[situation.wanted[0]].scale):
+        return None
+    return Pick(again[best], "replicate", gain=float(worth[best]), other=new)
 
 
 def promising(situation: Situation, rng: np.random.Generator) -> Floats:
@@ -137,11 +186,14 @@ def best_tried(situation: Situation) -> Floats:
     tried = candidates.unique(situation.tried)
     if not len(tried):
         return tried
-    total = np.zeros(len(tried))
-    for name in situation.wanted:
-        mean, _ = situation.beliefs[name].mean_sd(tried)
-        total += (mean - mean.mean()) / (mean.std() + 1e-12)
-    return np.asarray(tried[np.argsort(-total, kind="stable")[:INCUMBENTS]])
+    if len(situation.goals.objectives) > 1:
+        score = _scalarised(situation, np.random.default_rng(0))(tried)
+    else:
+        name = situation.wanted[0]
+        belief = situation.beliefs[name]
+        score = belief.mean_sd(tried)[0] - situation.loss(name, tried)
+        score = score + belief.scale * situation.log_chance_admissible(tried)
+    return np.asarray(tried[np.argsort(-score, kind="stable")[:INCUMBENTS]])
 
 
 def _marginal(situation: Situation) -> candidates.Score:
@@ -149,8 +201,9 @@ def _marginal(situation: Situation) -> candidates.Score:
     name = situation.wanted[0]
     belief = situation.beliefs[name]
     incumbents = best_tried(situation)
-    held = belief.mean_sd(incumbents)[0] - situation.loss(name, incumbents) if len(incumbents) else None
-    best = belief.centre if held is None else held.max()
+    held = belief.mean_sd(incumbents)[0] - situation.loss(name, incumbents)
+    held = held[situation.log_chance_admissible(incumbents) > np.log(0.5)]
+    best = held.max() if len(held) else belief.centre
 
     def score(x: Floats) -> Floats:
         means, sds = belief.by_part(x)

@@ -12,7 +12,7 @@ Outcomes are on a standardised scale here. Kernel, scale and noise are fitted to
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,9 @@ MEAN_SD = 1.0
 SCALE_FREEDOM = 0.3
 """Prior sd of the simulator's own scale factor around 1, beyond the common scale s [est]."""
 JITTER = 1e-8
+WIDER = 1.2
+"""Kernel parameters are drawn this much wider than the normal approximation of their density [est]."""
+MOST_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,43 @@ def fit(layout: Layout, data: Data, *, rho2: float, start: Floats | None = None,
         logs = np.asarray(found.x)
     chol, alpha = density.factor(logs, density.covariance(logs))
     return Posterior(layout, data, rho2, logs, chol, alpha, density.value(logs, chol, alpha))
+
+
+def around(part: Posterior, normals: Floats) -> tuple[list[Posterior], Floats, float]:
+    """Return processes with other kernel parameters that the data allow, their weights, and the log evidence.
+
+    The density of the parameters is taken as normal about its peak (Laplace), points are drawn from it (by the rows of
+    `normals`, a little wider), and each is weighted by the density that it really has over that of the normal.
+    """
+    centre, spread = hyperprior(part.layout)
+    density = _Density(part.layout, part.data, part.rho2, centre, spread)
+    root, log_volume = _root_covariance(density, part.logs, spread)
+    parts, log_weights = [part], [part.log_evidence]
+    for row in normals:
+        step = np.clip(root @ (WIDER * row), -3.0 * spread, 3.0 * spread)
+        logs = np.clip(part.logs + step, centre - 4.0 * spread, centre + 4.0 * spread)
+        chol, alpha = density.factor(logs, density.covariance(logs))
+        moved = replace(part, logs=logs, chol=chol, alpha=alpha, log_evidence=density.value(logs, chol, alpha))
+        parts.append(moved)
+        log_weights.append(moved.log_evidence + 0.5 * float(row @ row))
+    weights = np.exp(np.array(log_weights) - max(log_weights))
+    # No single point may outweigh all others: with few points such a weight is chance.
+    weights = np.minimum(weights / weights.sum(), MOST_WEIGHT)
+    return parts, weights / weights.sum(), part.log_evidence + log_volume
+
+
+def _root_covariance(density: _Density, logs: Floats, spread: Floats) -> tuple[Floats, float]:
+    """Return a root of the inverse curvature at a peak (never wider than the priors) and the log of its volume."""
+    curvature = np.empty((len(logs), len(logs)))
+    for i in range(len(logs)):
+        step = np.zeros(len(logs))
+        step[i] = 1e-3
+        curvature[i] = (density.loss(logs + step)[1] - density.loss(logs - step)[1]) / 2e-3
+    scaled = 0.5 * (curvature + curvature.T) * np.outer(spread, spread)
+    values, vectors = np.linalg.eigh(scaled)
+    values = np.maximum(values, 1.0)
+    root = (spread[:, None] * vectors) / np.sqrt(values)
+    return root, float(np.log(spread).sum() - 0.5 * np.log(values).sum())
 
 
 def hyperprior(layout: Layout) -> tuple[Floats, Floats]:

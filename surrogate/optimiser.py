@@ -18,13 +18,15 @@ from campaign.space import SearchSpace
 from surrogate import candidates
 from surrogate.answer import STOP_BELOW, Stopping, Window, recommended, ridge, stopping, window
 from surrogate.belief import Belief, learn
-from surrogate.chooser import Cost, Situation, choose
+from surrogate.chooser import Cost, Pick, Situation, choose
 from surrogate.design import first_recipes, first_size
+from surrogate.diagnostics import Diagnostics, diagnose
 from surrogate.feasibility import Feasibility
 from surrogate.goals import Goals
-from surrogate.history import History, parse_cells, read_values
+from surrogate.history import SAME_RECIPE, History, parse_cells, read_values
 from surrogate.kernel import Layout
 from surrogate.prior import Prior, as_function
+from surrogate.reasons import reason
 from surrogate.robustness import Slips
 
 Floats = npt.NDArray[np.float64]
@@ -131,10 +133,13 @@ class Optimiser:
         """
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise Refusal(f"ask({n!r}): the number of recipes must be 1 or more")
-        x = self._choose(int(n))
+        picks = self._choose(int(n))
+        x = np.stack([pick.x for pick in picks])
         recipes = self._space.decode(x)
         if explain:
-            recipes = pd.concat([recipes, self._explanation(x)], axis=1)
+            prediction = self._prediction(x).rename(columns={"mean": "predicted"})
+            recipes = pd.concat([recipes, prediction[["predicted", "p05", "p95"]]], axis=1)
+            recipes["reason"] = [reason(pick, self._situation(), self._signs[0]) for pick in picks]
         self._history = self._history.waiting(x)
         return recipes
 
@@ -223,6 +228,21 @@ class Optimiser:
         """Share of the first objective's variance that the prior is believed to explain: 0 to 1 (0 without prior)."""
         return self._believe()[self._outcomes[0]].trust
 
+    def diagnostics(self) -> Diagnostics:
+        """Return leave-one-out parity, calibration, sensitivity and the prior's influence, of the first outcome."""
+        belief = self._believe()[self._outcomes[0]]
+        measured = ~np.isnan(self._history.values[:, 0])
+        x, told = self._history.x[measured], self._history.values[measured, 0]
+        return diagnose(self._space, belief, x, told, sign=float(self._signs[0]))
+
+    @property
+    def flagged(self) -> pd.Series:
+        """Which of the told trials contradict the others in any outcome; they stay in, with a wide error."""
+        found = np.zeros(len(self._history.x), dtype=bool)
+        for j, belief in enumerate(self._believe().values()):
+            found[np.flatnonzero(~np.isnan(self._history.values[:, j]))] |= belief.flagged
+        return pd.Series(found, name="flagged")
+
     # ---- JSON -----------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -281,29 +301,25 @@ class Optimiser:
 
     # ---- inside ---------------------------------------------------------------------------------------------------
 
-    def _choose(self, n: int) -> Floats:
+    def _choose(self, n: int) -> list[Pick]:
         history = self._history
         rng = self._rng(0)
         under_way = np.vstack([history.x[~history.failed], history.pending])
         start = 0 if any(prior.width for prior in self._priors.values()) else first_size(self._space)
-        first = first_recipes(
-            self._space,
-            self._base,
-            np.vstack([history.x, history.pending]),
-            min(n, max(0, start - len(under_way))),
-            rng,
-        )
-        rest = n - len(first)
-        chosen = np.vstack([first, choose(self._situation(first), rest, rng)]) if rest else first
-        return self._padded(chosen, n)
+        used = np.vstack([history.x, history.pending])
+        first = first_recipes(self._space, self._base, used, min(n, max(0, start - len(under_way))), rng)
+        picks = [Pick(x, "spread") for x in first]
+        if len(picks) < n:
+            picks += choose(self._situation(first), n - len(picks), rng)
+        return self._padded(picks, n)
 
-    def _padded(self, x: Floats, n: int) -> Floats:
+    def _padded(self, picks: list[Pick], n: int) -> list[Pick]:
         """A space with fewer recipes than asked for gives replicates, the least tried first."""
-        while len(x) < n:
-            used = np.vstack([self._history.x, self._history.pending, x])
-            counts = [(np.abs(used - row).max(axis=1) < 1e-6).sum() for row in self._base]
-            x = np.vstack([x, self._base[[int(np.argmin(counts))]]])
-        return x
+        while len(picks) < n:
+            used = np.vstack([self._history.x, self._history.pending, *[pick.x for pick in picks]])
+            counts = [(np.abs(used - row).max(axis=1) < SAME_RECIPE).sum() for row in self._base]
+            picks = [*picks, Pick(self._base[int(np.argmin(counts))], "replicate")]
+        return picks
 
     def _situation(self, further: Floats | None = None) -> Situation:
         history = self._history
@@ -357,11 +373,6 @@ class Optimiser:
             sd = np.sqrt(sd**2 + belief.noise_sd**2)
         low, high = np.sort(sign * belief.quantiles(x, (0.05, 0.95), noisy=noisy), axis=0)
         return pd.DataFrame({"mean": sign * mean, "sd": sd, "p05": low, "p95": high})
-
-    def _explanation(self, x: Floats) -> pd.DataFrame:
-        table = self._prediction(x).rename(columns={"mean": "predicted"})[["predicted", "p05", "p95"]]
-        rows = zip(table["predicted"], table["p05"], table["p95"], strict=True)
-        return table.assign(reason=[f"predicted {p:.4g} (90 % between {a:.4g} and {b:.4g})" for p, a, b in rows])
 
 
 def _space(

@@ -1,0 +1,92 @@
+"""How far the model deserves belief: leave-one-out parity, calibration of intervals, sensitivity, influence of the prior.
+
+Sensitivity is Sobol's, of the posterior mean over the whole space: first order by Saltelli's and total by Jansen's
+estimator (Saltelli et al. 2010, doi 10.1016/j.cpc.2009.09.018).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.special import ndtr
+from scipy.stats import qmc
+
+from campaign.parameter import Category
+from campaign.space import SearchSpace
+from surrogate.belief import Belief
+
+Floats = npt.NDArray[np.float64]
+SOBOL_SAMPLES = 1024
+COVERAGES = (0.5, 0.8, 0.9, 0.95)
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """All that speaks for or against the model."""
+
+    parity: pd.DataFrame
+    """Per result: told value, what the others predict (mean, p05, p95), z, and whether it contradicts them."""
+    calibration: pd.DataFrame
+    """Per nominal coverage: the share of results inside the leave-one-out interval."""
+    sensitivity: pd.DataFrame
+    """Per parameter: share of the variance by itself (first) and with all its interactions (total)."""
+    trust: float
+    """Share of the variance that the prior is believed to explain."""
+    log_odds_prior: float
+    """log of the odds, after the data, that the prior has any part (0 = even; NaN without prior)."""
+    r2: float
+    """Leave-one-out share of explained variance; below 0 the model predicts worse than the mean."""
+
+
+def diagnose(space: SearchSpace, belief: Belief, x: Floats, told: Floats, *, sign: float) -> Diagnostics:
+    """Return the diagnostics of a belief about n results (in the outcome's unit; `sign` turns the belief's)."""
+    mean, sd = belief.leave_one_out()
+    mean = sign * mean
+    parity = space.restore(x).assign(
+        told=told,
+        predicted=mean,
+        p05=mean - 1.6449 * sd,
+        p95=mean + 1.6449 * sd,
+        z=(told - mean) / sd,
+        flagged=belief.flagged,
+    )
+    chance = ndtr((told - mean) / sd)
+    inside = [float((np.abs(chance - 0.5) <= 0.5 * nominal).mean()) if len(told) else np.nan for nominal in COVERAGES]
+    spread = float(((told - told.mean()) ** 2).sum()) if len(told) > 1 else 0.0
+    r2 = 1.0 - float(((told - mean) ** 2).sum()) / spread if spread > 0 else np.nan
+    without = sum(w for w, part in zip(belief.weights, belief.parts, strict=True) if part.rho2 == 0.0)
+    log_odds = float(np.log(max(1.0 - without, 1e-12) / max(without, 1e-12))) if belief.prior.width else np.nan
+    return Diagnostics(
+        parity,
+        pd.DataFrame({"nominal": COVERAGES, "observed": inside}),
+        sensitivity(space, belief),
+        belief.trust,
+        log_odds,
+        r2,
+    )
+
+
+def sensitivity(space: SearchSpace, belief: Belief, *, n: int = SOBOL_SAMPLES) -> pd.DataFrame:
+    """Return Sobol indices of the posterior mean, parameters drawn evenly and independently of each other."""
+    d = len(space.parameters)
+    both = qmc.Sobol(2 * d, scramble=True, rng=np.random.default_rng(0)).random(n)
+    a, b = _encoded(space, both[:, :d]), _encoded(space, both[:, d:])
+    at_a, at_b = belief.mean_sd(a)[0], belief.mean_sd(b)[0]
+    variance = max(float(np.concatenate([at_a, at_b]).var()), 1e-300)
+    rows = []
+    for j, name in enumerate(space.names):
+        mixed = a.copy()
+        mixed[:, j] = b[:, j]
+        at_mixed = belief.mean_sd(mixed)[0]
+        first = float((at_b * (at_mixed - at_a)).mean()) / variance
+        total = 0.5 * float(((at_a - at_mixed) ** 2).mean()) / variance
+        rows.append({"parameter": name, "first": max(first, 0.0), "total": total})
+    return pd.DataFrame(rows)
+
+
+def _encoded(space: SearchSpace, units: Floats) -> Floats:
+    widths = [len(p.choices) if isinstance(p, Category) else 0 for p in space.parameters]
+    return np.asarray(np.where(np.array(widths) > 0, np.floor(units * widths), units))

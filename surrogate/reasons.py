@@ -1,0 +1,56 @@
+"""Why a recipe was chosen: one sentence made of numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from surrogate.chooser import Pick, Situation, best_tried
+
+TELLING = 1.0
+"""Views with and without the prior that lie this many sd apart are worth naming as a test."""
+
+
+def reason(pick: Pick, situation: Situation, sign: float) -> str:
+    """Return the sentence."""
+    name = situation.wanted[0]
+    belief = situation.beliefs[name]
+    x = pick.x[None, :]
+    mean, sd = (float(value[0]) for value in belief.mean_sd(x))
+    predicted = f"predicted {sign * mean:.4g} ± {sd:.2g}"
+    if pick.kind == "spread":
+        return f"Spread over the space before a model chooses ({len(situation.tried)} results so far)."
+    if pick.kind == "replicate":
+        times = int((np.abs(situation.tried - x).max(axis=1) < 1e-6).sum()) if len(situation.tried) else 0
+        worth = f"; knowing it better is worth {pick.gain:.2g}, the best new recipe {pick.other:.2g}"
+        return f"Replicate of a recipe measured {times} time{'s' * (times != 1)}: {predicted}" + (
+            worth + "." if np.isfinite(pick.gain) else "; every other recipe is tried."
+        )
+    tried = best_tried(situation)
+    if not len(tried):
+        return f"{predicted[0].upper()}{predicted[1:]}, the most promising recipe before any result."
+    best = sign * float(belief.mean_sd(tried)[0].max())
+    sentence = (
+        f"{predicted[0].upper()}{predicted[1:]} against {best:.4g} believed of the best so far: better with a chance of "
+        f"{pick.chance:.0%}, by {pick.gain:.2g} on average"
+    )
+    return sentence + _test(situation, x, sign) + "."
+
+
+def _test(situation: Situation, x: np.ndarray, sign: float) -> str:
+    """What the trial tests: the prior, where the views with and without it differ, or a name never tried."""
+    belief = situation.beliefs[situation.wanted[0]]
+    untried = [
+        f"{parameter.name} {parameter.levels[int(x[0, j])]}"
+        for j, parameter in enumerate(situation.space.parameters)
+        if hasattr(parameter, "levels") and x[0, j] not in situation.tried[:, j]
+    ]
+    if untried:
+        return f"; first trial of {', '.join(untried)}"
+    means, sds = belief.by_part(x)
+    shares = np.array([part.rho2 for part in belief.parts])
+    if len(shares) > 1 and shares.min() == 0.0:
+        without = float(means[shares == 0.0, 0][0])
+        trusting = float(means[int(np.argmax(shares)), 0])
+        if abs(trusting - without) > TELLING * float(sds[:, 0].min()):
+            return f"; tests the prior (trust {belief.trust:.0%}): with it {sign * trusting:.4g}, without {sign * without:.4g}"
+    return ""
