@@ -70,6 +70,20 @@ def who() -> str:
     return f"{user}@{socket.gethostname()}:{os.getpid()}"
 
 
+def is_dead(holder: str) -> bool:
+    """Say whether a name that `who` gave is of a process of this machine that is no longer there."""
+    place, _, process = holder.rpartition(":")
+    if not process.isdecimal() or place.rpartition("@")[2] != socket.gethostname():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False  # it is there, and another user's
+    return False
+
+
 def space_of(spec: CampaignSpec, materials: Materials) -> SearchSpace:
     """Build the search space of a spec; electrolytes carry their descriptors, so that an untried one can be predicted."""
     descriptors = {"sse": sse_descriptors(materials)} if "sse" in spec.space else {}

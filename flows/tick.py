@@ -16,14 +16,15 @@ import pandas as pd
 
 from campaign.trial import OPEN
 from flows import choose, evaluate, history, project
-from flows.session import Session, now, who
+from flows.session import Session, is_dead, now, who
 from store import Lease, Stale
 
 T = TypeVar("T")
 Step = Callable[[str, Callable[[], T]], T]
 """How a step is called: plainly, or as a Prefect task of this name."""
 
-LEASE_S = 900.0
+LEASE_S = 300.0
+"""Longer than any single step; renewed before each, so that a tick that died far away holds up the next for this long at most."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def tick(session: Session, *, call: Step[Any] = plainly, project_now: bool = Tru
             return TickResult(
                 busy=True, sentences=("another tick of this campaign is at work; this one leaves it to that",)
             )
+        call = _renewing(call, session, lease)
         call("import history", lambda: history.import_history(session))
         # Trials that a killed tick had proposed are answered before new ones are chosen: the choice then knows them.
         evaluated = call("evaluate", lambda: evaluate.evaluate_waiting(session))
@@ -122,9 +124,25 @@ def _room(session: Session) -> _Room:
     return _Room(min(left, budget.batch - waiting))
 
 
+def _renewing(call: Step[Any], session: Session, lease: Lease) -> Step[Any]:
+    """Keep the lease before each step; a tick that another has taken over stops here."""
+
+    def renewed(name: str, step: Callable[[], Any]) -> Any:
+        session.ledger.renew(lease, at=now(), ttl_s=LEASE_S)
+        return call(name, step)
+
+    return renewed
+
+
 @contextmanager
 def _lease(session: Session) -> Iterator[Lease | None]:
-    lease = session.ledger.claim(f"tick {session.name}", by=who(), at=now(), ttl_s=LEASE_S)
+    name = f"tick {session.name}"
+    lease = session.ledger.claim(name, by=who(), at=now(), ttl_s=LEASE_S)
+    held = session.ledger.holder(name)
+    if lease is None and held is not None and is_dead(held.holder):
+        # A process of this machine that was killed gives its lease back by no longer being there.
+        session.ledger.release(held, at=now())
+        lease = session.ledger.claim(name, by=who(), at=now(), ttl_s=LEASE_S)
     try:
         yield lease
     finally:

@@ -34,6 +34,14 @@ def claim(engine: sa.Engine, name: str, *, by: str, at: datetime, ttl_s: float) 
         return _claim(connection, name, by=by, at=in_utc(at), ttl_s=ttl_s)
 
 
+def holder(engine: sa.Engine, name: str) -> Lease | None:
+    """Say who holds the lease on a name (it may have run out), or None where nobody ever did."""
+    query = sa.select(schema.lease).where(schema.lease.c.name == name)
+    with transaction(engine, write=False) as connection:
+        row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else Lease(row["name"], row["holder"], row["fence"], row["expires_at"])
+
+
 def claim_next(engine: sa.Engine, campaign: str, *, by: str, at: datetime, ttl_s: float) -> Lease | None:
     """Take the lease on the first simulated trial of a campaign that is proposed and that nobody works on."""
     at = in_utc(at)

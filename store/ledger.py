@@ -439,6 +439,10 @@ class Ledger(Reader):
         """Take the lease on the next simulated trial that waits (`lease.name` is its id); None where none waits."""
         return leases.claim_next(self._engine, campaign, by=by, at=at, ttl_s=ttl_s)
 
+    def holder(self, name: str) -> Lease | None:
+        """Say who holds the lease on a name, or None where nobody ever did."""
+        return leases.holder(self._engine, name)
+
     def renew(self, lease: Lease, *, at: datetime, ttl_s: float) -> Lease:
         """Keep a lease for longer; `Stale` where another has taken it over."""
         return leases.renew(self._engine, lease, at=at, ttl_s=ttl_s)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -178,3 +181,15 @@ def test_mlflow_gone_does_not_hold_up_a_run(
     tick.run(session)
     assert session.ledger.pending_projection("small").empty
     assert sum(tags.get("evaluator") == "physics" for tags in mlflow_runs(data_dir)) == 4
+
+
+def test_a_killed_process_of_this_machine_holds_up_nobody(write_campaign: Write) -> None:
+    """A lease of a process that is gone is taken over at once; one of another machine is waited for."""
+    session = open_session(write_campaign())
+    gone = subprocess.Popen([sys.executable, "-c", "pass"])
+    gone.wait()
+    dead = f"ada@{socket.gethostname()}:{gone.pid}"
+    assert session.ledger.claim("tick small", by=dead, at=now(), ttl_s=600) is not None
+    assert not tick.tick(session, project_now=False).busy
+    assert session.ledger.claim("tick small", by=f"ada@elsewhere:{gone.pid}", at=now(), ttl_s=600) is not None
+    assert tick.tick(session, project_now=False).busy
