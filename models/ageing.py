@@ -3,7 +3,8 @@
     protection     P = coverage (1 - loss collapse)
     first cycle    R = 1 - (1 - r0)(1 - P)(1 - exp(-strain / strain_0)),  strain of what is in contact
     activation     a(n) = sigmoid{logit(chi(1) R) + gain P [1 - exp(-(n - 2)/n_a)]},  n >= 2
-    loss           d ln F/dn = -(k_s (strain/ref)^2 (duration/ref)^p exp[-(p_stack - ref)/P0] + k_b (1 - P) + k_d collapse)
+    loss           d ln F/dn = -(k_s (strain/ref)^2 (duration/ref)^p exp[-(p_stack - ref)/P0] + k_b (1 - P)^2 + k_d collapse^2
+                              + k_X sum x_X exp[(V_end - V_X)/w])
     contact        chi(1) = a [1 - b (1 - coverage)],  chi(n) = a(n) F(n)
 
 Strain and duration of a cycle follow from the capacity that the cell solver gives, so loss and cell are coupled. Only a
@@ -55,10 +56,10 @@ def anchors(last: int, *, also: Sequence[int] = (), ratio: float = 1.8) -> tuple
     """Cycles to solve: 1, 2, then a constant ratio of cycle numbers, and the last.
 
     >>> anchors(100)
-    (1, 2, 5, 9, 16, 29, 53, 100)
+    (1, 2, 3, 5, 10, 17, 31, 57, 100)
     """
     wanted = {1, min(2, last), last, *also}
-    n = 5.0
+    n = 3.0
     while n * ratio**0.5 < last:
         wanted.add(round(n))
         n *= ratio
@@ -101,7 +102,8 @@ def age(x: Inputs, powder: Powder, *, capacity: CapacityOfCycle, cycles: Sequenc
     for before, n in pairwise(cycles):
         active = torch.sigmoid(start + gain * activated(n, p))
         span = float(n - max(before, 2))
-        guess = active * torch.exp(log_kept[-1] - rates[-1] * span)
+        kept = log_kept[-1] - rates[-1] * span
+        guess = active * torch.exp(kept)
         q = capacity(guess, float(n))
         rate = _loss_rate(x, powder, q, contact=guess, cycle=float(n), p=p)
         kept = log_kept[-1] - 0.5 * span * (rates[-1] + rate)
@@ -128,5 +130,13 @@ def _loss_rate(
     duration = (2 * discharge_mAh_cm2 / x.current_mA_cm2 + 1e-6) / p["fade_reference_duration_h"]
     pressed = torch.exp(-(x.stack_pressure_MPa - p["reference_pressure_MPa"]) / p["fade_pressure_MPa"])
     swelling = p["fade_strain"] * strain**2 * duration ** p["fade_duration_exponent"] * pressed
-    interface = p["fade_bare"] * (1 - protection(powder, p)) + p["fade_collapse"] * powder.composite.collapse
-    return swelling + interface
+    # Squared: bare patches and collapsed grains cut active off where they meet, so that a few of them do little.
+    bare, collapsed = 1 - protection(powder, p), powder.composite.collapse
+    interface = p["fade_bare"] * bare**2 + p["fade_collapse"] * collapsed**2
+    return swelling + interface + _oxidised(x, p)
+
+
+def _oxidised(x: Inputs, p: Values) -> Tensor:
+    """Share of the contact lost a cycle to halide that the end of charge oxidises; its lower the voltage, the more."""
+    beyond = (p["window_high_V_vs_Li"][..., None] - x.liX_oxidation_V_vs_Li) / p["halide_oxidation_width_V"][..., None]
+    return p["fade_halide_oxidation"] * (x.halide_per_P * torch.exp(beyond)).sum(-1)

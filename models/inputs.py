@@ -6,9 +6,12 @@ physics never sees a name, and a material is nothing but its row of numbers.
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,8 +19,11 @@ import torch
 from torch import Tensor
 
 from campaign import materials as campaign_materials
+from campaign.errors import Refusal
 from campaign.materials import Materials
 from campaign.recipe import complete
+
+_OXIDATION = Path(__file__).parent / "halide_oxidation.csv"
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class Inputs:
     halide_names: tuple[str, ...]
     liX_molar_volume_cm3_mol: Tensor
     """Of each halide's lithium salt, (halides,)."""
+    liX_oxidation_V_vs_Li: Tensor
+    """Of each halide's lithium salt, (halides,)."""
     carbon_density_g_cm3: Tensor
     carbon_area_m2_g: Tensor
     loading_mg_cm2: Tensor
@@ -91,7 +99,7 @@ def with_cycle_axis(x: Inputs) -> Inputs:
     return _each(x, lambda tensor: tensor[..., None], but=(*_SHARED, "halide_per_P"))
 
 
-_SHARED = ("liX_molar_volume_cm3_mol",)
+_SHARED = ("liX_molar_volume_cm3_mol", "liX_oxidation_V_vs_Li")
 
 
 def _each(x: Inputs, change: Callable[[Tensor], Tensor], *, but: tuple[str, ...] = ()) -> Inputs:
@@ -170,6 +178,7 @@ def _tensors(full: pd.DataFrame, stock: Materials) -> Inputs:
         halide_per_P=torch.tensor(per_P, dtype=torch.float64),
         halide_names=halides,
         liX_molar_volume_cm3_mol=torch.tensor(molar_volume, dtype=torch.float64),
+        liX_oxidation_V_vs_Li=torch.tensor([_oxidation_V(name) for name in halides], dtype=torch.float64),
         carbon_density_g_cm3=look_up("carbon", carbon, "density_g_cm3"),
         carbon_area_m2_g=look_up("carbon", carbon, "surface_area_m2_g"),
         loading_mg_cm2=column("loading_mg_cm2"),
@@ -179,6 +188,21 @@ def _tensors(full: pd.DataFrame, stock: Materials) -> Inputs:
         anode_V_vs_Li=look_up("anode", anode, "potential_V_vs_Li"),
         has_active=torch.tensor(full["active"].ne("none").to_numpy(dtype=float), dtype=torch.float64),
     )
+
+
+def _oxidation_V(halide: str) -> float:
+    known = _read_oxidation()
+    if halide not in known:
+        raise Refusal(
+            f"{_OXIDATION.name}: the halide {halide} has no row; add the voltage at which its LiX is oxidised"
+        )
+    return known[halide]
+
+
+@lru_cache(maxsize=1)
+def _read_oxidation() -> dict[str, float]:
+    with _OXIDATION.open(newline="", encoding="utf-8") as stream:
+        return {row["name"]: float(row["oxidation_V_vs_Li"]) for row in csv.DictReader(stream)}
 
 
 def _numbers(row: object) -> dict[str, float]:

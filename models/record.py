@@ -3,7 +3,7 @@
     Q(n) = chi(n) [m q + q_SSE(n)] u(n):  chi from its own law with ln F a cubic Hermite through the anchors (their rates are
     known), u (what the cell makes of the reached capacity) linear in ln n; likewise voltages and the charge.
 
-The error of the jump is estimated by leaving out every second anchor: halving the step of a piecewise linear u quarters
+The error of the jump is estimated by leaving out each anchor in turn: halving the step of a piecewise linear u quarters
 its error, so a quarter of the difference seen is what is left. Valid between the first and the last anchor.
 """
 
@@ -73,7 +73,8 @@ def jump_error(x: Inputs, run: Run, p: Values) -> Tensor:
     use = _use(x, run, p)
     n = [float(torch.log(torch.tensor(float(c)))) for c in run.cycles]
     worst = torch.zeros_like(use[0])
-    for k in range(1, len(use) - 1):
+    # From cycle 1 to 2 the first cycle's break is not smooth, and both are always solved.
+    for k in range(2, len(use) - 1):
         weight = (n[k] - n[k - 1]) / (n[k + 1] - n[k - 1])
         skipped = use[k - 1] * (1 - weight) + use[k + 1] * weight
         worst = torch.maximum(worst, 0.25 * (skipped / use[k].clamp(min=1e-9) - 1).abs())

@@ -106,7 +106,7 @@ def _field(ln_speed: np.ndarray, ln_time: np.ndarray, *, draws: int, seed: int) 
 
 def _root(at: np.ndarray, length: float) -> np.ndarray:
     covariance = np.exp(-0.5 * ((at[:, None] - at[None, :]) / length) ** 2)
-    return np.linalg.cholesky(covariance + 1e-8 * np.eye(len(at)))
+    return np.asarray(np.linalg.cholesky(covariance + 1e-8 * np.eye(len(at))))
 
 
 def _summarise(worlds: np.ndarray, speed: np.ndarray, time: np.ndarray, *, tolerance: float) -> Window:
