@@ -97,7 +97,10 @@ class Disk:
         self.log.append(operation)
 
     def connect(self, path: Path) -> Connection:
-        database = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=self._vfs.name)
+        try:
+            database = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=self._vfs.name)
+        except apsw.Error as error:
+            raise sqlite3.OperationalError(str(error)) from error
         database.set_busy_timeout(30_000)
         return Connection(database, self.instead)
 
