@@ -42,15 +42,26 @@ class Campaign:
         history.import_history(self.session)
         return choose.next_trials(self.session, q)
 
-    def ingest(self, path: str | os.PathLike[str], *, cell: str | None = None, by: str | None = None) -> str:
+    def ingest(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        cell: str | None = None,
+        active_mass_mg: float | None = None,
+        area_cm2: float | None = None,
+        by: str | None = None,
+    ) -> str:
         """Take in a filled lab sheet or a cell's file; returns what came of it in a sentence.
+
+        Mass of active and area are of the cell, where no sheet has said them.
 
         Raises:
             Refusal: the file is not understood or does not fit; nothing of it is taken then.
         """
         from flows import take_in
 
-        return take_in.take_in(self.session, Path(path), by=by or who(), cell=cell).sentence
+        facts = {"active_mass_mg": active_mass_mg, "area_cm2": area_cm2}
+        return take_in.take_in(self.session, Path(path), by=by or who(), cell=cell, **facts).sentence
 
     def tick(self) -> str:
         """Do all that can be done now, once; returns what was done in a sentence."""
