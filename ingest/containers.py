@@ -86,7 +86,7 @@ def check_workbook(path: Path, place: str, *, limits: Limits) -> dict[str, Sheet
                 if name in names:
                     _refuse_entities(container, name, place)
             for name in sheets:
-                scans[name] = _scan(container, name)
+                scans[name] = _scan(container, name, limits)
     except (zipfile.BadZipFile, EOFError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
         raise Refusal(f"{place}: its zip container is damaged or cut off ({error}); save it again") from None
     for name, scan in scans.items():
@@ -112,7 +112,8 @@ def _refuse_entities(container: zipfile.ZipFile, name: str, place: str) -> None:
             raise Refusal(f"{place}: its part {name!r} declares XML entities, which no spreadsheet does; save it again")
 
 
-def _scan(container: zipfile.ZipFile, name: str) -> SheetScan:
+def _scan(container: zipfile.ZipFile, name: str, limits: Limits) -> SheetScan:
+    """Look through a sheet's XML, and no further than its limits."""
     cells = last_row = last_column = 0
     formulas: list[str] = []
     errors: list[str] = []
@@ -123,6 +124,8 @@ def _scan(container: zipfile.ZipFile, name: str) -> SheetScan:
             if match[1]:
                 cells += 1
                 last_column = max(last_column, _column_number(match[1]))
+        if last_row > limits.workbook_rows and cells > last_row // 2:
+            break
         if b"<f" in text or b":f" in text:
             formulas += [match[1].decode() for match in _FORMULA.finditer(text)]
             formulas = formulas[:100]

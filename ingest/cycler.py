@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ingest import programs, sandbox
@@ -98,8 +99,13 @@ def convert(folder: Path, stem: str, name: str, *, limits: Limits) -> str | None
 
 def cycle_table(columns: dict[str, list[Any]]) -> pd.DataFrame:
     """Make the cycle table from JSON columns, null as NaN."""
-    table = pd.DataFrame({name: columns[name] for name in COLUMNS})
+    arrays: dict[str, Any] = {}
     for name in COLUMNS:
-        if name not in _TEXT:
-            table[name] = pd.to_numeric(table[name].map(lambda cell: math.nan if cell is None else cell)).astype(float)
-    return table.astype({"cycle": int})
+        cells = columns[name]
+        if name in _TEXT:
+            arrays[name] = cells
+        elif name == "cycle":
+            arrays[name] = np.array(cells, dtype=np.int64)
+        else:
+            arrays[name] = np.array([math.nan if cell is None else cell for cell in cells], dtype=float)
+    return pd.DataFrame(arrays)

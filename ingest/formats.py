@@ -92,15 +92,19 @@ def libraries(path: Path) -> tuple[str, ...]:
     """Return the libraries that this file's reader loads, by its first bytes."""
     with path.open("rb") as stream:
         head = stream.read(64)
-    if head.startswith(b"NEWARE") or head.startswith(b"PK"):
-        return _NEWARE_LIBRARIES if not _is_workbook(path) else ()
+    if head.startswith(b"NEWARE") or (head.startswith(b"PK") and _is_ndax(path)):
+        return _NEWARE_LIBRARIES
     if head.startswith(b"PAR1"):
         return ("pyarrow.parquet",)
     return ("access_parser",) if head.startswith(b"\x00\x01\x00\x00Standard ") else ()
 
 
-def _is_workbook(path: Path) -> bool:
-    return zipfile.is_zipfile(path) and "xl/workbook.xml" in zipfile.ZipFile(path).namelist()
+def _is_ndax(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as container:
+            return any(name.endswith(".ndc") for name in container.namelist())
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, EOFError, OSError, ValueError):
+        return False
 
 
 def _zip(path: Path, place: str, *, limits: Limits) -> Found:

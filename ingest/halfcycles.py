@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ingest.series import Floats, Series
 
 REST_SHARE = 1e-3
-"""|I| up to this share of the largest is rest (definition in docs/ingestion.md)."""
+"""|I| up to this share of the largest is rest ."""
 PULSE_SHARE = 0.02
 """A half-cycle under this share of the largest is a pulse."""
 _JUMP_SHARE = 0.05

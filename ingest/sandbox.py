@@ -114,9 +114,15 @@ def run(task: str, folder: Path, name: str, arguments: Mapping[str, Any], *, lim
     if answer["exit"] == 0 and result.exists():
         content = json.loads(result.read_text(encoding="utf-8"))
         if "refused" in content:
-            raise Refusal(content["refused"])
+            raise Refusal(_one_sentence(content["refused"]))
         return content["result"]
     raise Refusal(f"{name}: {_ending(answer, folder / 'stderr', limits)}")
+
+
+def _one_sentence(text: str) -> str:
+    """Keep a sentence to one line of a length that people read, whatever a damaged file put into it."""
+    line = " ".join("".join(ch if ch.isprintable() else "?" for ch in text).split(" "))
+    return line if len(line) <= 800 else line[:500] + " … " + line[-280:]
 
 
 def _ending(answer: dict[str, Any], stderr: Path, limits: Limits) -> str:
