@@ -15,6 +15,7 @@ import pandas as pd
 from campaign.errors import Refusal
 from campaign.names import nearest
 from campaign.recipe import DESIGN_COLUMNS, TEXT_COLUMNS
+from campaign.trial import check_evaluator
 from flows.session import Session, now, who
 
 _MEASUREMENT = (
@@ -30,6 +31,7 @@ _MEASUREMENT = (
 )
 _NUMBERS = ("value", "cycle", "rel_uncertainty", "abs_uncertainty")
 _SOURCE = ("fact", "where", "doi", "use")
+_LARGEST_BYTES = 10 << 20
 _KNOWN = ("trial", "evaluator", *DESIGN_COLUMNS, *_MEASUREMENT, *_SOURCE)
 
 
@@ -44,20 +46,38 @@ def import_history(session: Session) -> int:
     """
     if session.spec.history is None:
         return 0
-    path = session.loaded.file(session.spec.history)
+    return import_file(session, session.loaded.file(session.spec.history), by=who())
+
+
+def import_file(session: Session, path: Path, *, by: str, name: str | None = None, evaluator: str = "published") -> int:
+    """Bring one history CSV into the ledger.
+
+    Args:
+        session: an open campaign.
+        path: the file.
+        by: who brings it.
+        name: what it is called, where that is not the path's name.
+        evaluator: of trials whose rows do not say.
+
+    Returns:
+        Number of trials that the file holds.
+    """
     table = read_history(path)
     content = hashlib.sha256(path.read_bytes()).hexdigest()
     if not session.ledger.files(session.name)["sha256"].eq(content).any():
+        trials = {str(label): _checked(path, str(label), rows) for label, rows in table.groupby("trial", sort=False)}
+        if "evaluator" not in table:
+            table = table.assign(evaluator=evaluator)
         for label, rows in table.groupby("trial", sort=False):
-            _import_trial(session, path, str(label), rows)
+            _import_trial(session, name or path.name, str(label), rows, trials[str(label)], by)
         # Registered last: a file that is known was taken in to its end.
         session.ledger.register_file(
             session.name,
             content,
-            name=path.name,
+            name=name or path.name,
             size=path.stat().st_size,
             at=now(),
-            by=who(),
+            by=by,
             details={"kind": "history"},
         )
     return int(table["trial"].nunique())
@@ -71,7 +91,14 @@ def read_history(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise Refusal(f"history: there is no file {path}")
-    text = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if path.stat().st_size > _LARGEST_BYTES:
+        raise Refusal(f"{path}: is larger than {_LARGEST_BYTES >> 20} MiB; a history of trials is a small table")
+    try:
+        text = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except UnicodeDecodeError:
+        raise Refusal(f"{path}: is not UTF-8 text; save it as CSV UTF-8") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise Refusal(f"{path}: is no table ({' '.join(str(error).split())})") from None
     for name in text.columns:
         if name not in _KNOWN:
             raise Refusal(f"{path}, row 1: the column {name!r} is unknown: {nearest(name, _KNOWN)}")
@@ -92,24 +119,37 @@ def read_history(path: Path) -> pd.DataFrame:
     return table
 
 
-def _import_trial(session: Session, path: Path, label: str, rows: pd.DataFrame) -> None:
+def _checked(path: Path, label: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """One trial's recipe and protocol, as one row; all trials of a file are checked before the first is written."""
     designs = rows[[name for name in DESIGN_COLUMNS if name in rows]].iloc[[0]].set_axis([label])
     differing = [n for n in designs if rows[n].nunique(dropna=False) > 1]
     if differing:
         raise Refusal(
             f"{path}: the rows of trial {label} differ in {differing[0]}; one trial is one recipe under one protocol"
         )
-    designs = designs.replace("", None).dropna(axis=1, how="all")
-    evaluator = rows["evaluator"].iloc[0] if "evaluator" in rows else "published"
+    if "evaluator" in rows:
+        check_evaluator(str(rows["evaluator"].iloc[0]))
+    return designs.replace("", None).dropna(axis=1, how="all")
+
+
+def _provenance(row: pd.Series) -> str | None:
+    """How far to trust one row, and where it stands: `printed; fact F048; where Fig 3A; use fit`."""
+    words = [str(row["provenance"])] if row.get("provenance") else []
+    words += [f"{name} {row[name]}" for name in ("fact", "where", "use") if row.get(name)]
+    return "; ".join(words) or None
+
+
+def _import_trial(session: Session, name: str, label: str, rows: pd.DataFrame, designs: pd.DataFrame, by: str) -> None:
     results = rows[[name for name in _MEASUREMENT if name in rows]].replace("", None).assign(design=label)
+    results["provenance"] = [_provenance(row) for _, row in rows.iterrows()]
     source = {name: sorted({text for text in rows[name] if text}) for name in _SOURCE if name in rows}
     session.ledger.add_trials(
         session.name,
         designs,
-        evaluator=evaluator,
+        evaluator=str(rows["evaluator"].iloc[0]),
         key=f"history {session.name} {label}",
         at=now(),
-        by=who(),
+        by=by,
         results=results,
-        provenance={label: {"history": path.name, "trial": label, **source}},
+        provenance={label: {"history": name, "trial": label, **source}},
     )

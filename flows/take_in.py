@@ -1,57 +1,28 @@
-"""Taking in what the lab sends back: a filled sheet, or a file of one cell. The same file twice changes nothing.
+"""The door for everything that the lab sends back: a filled sheet, a cell's file, powder results, earlier work.
 
-`ingest` says what a file holds; here it finds its place in the ledger. Everything is read and checked before the first
-write, and every write is keyed by the file's content, so that an interrupted intake is finished by repeating it.
+Each file is archived by its content, recognised by its content, and taken whole or not at all; the same file twice changes
+nothing, and an intake that was interrupted is finished by repeating it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+import zipfile
+import zlib
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from campaign.errors import Refusal
-from campaign.trial import read_id
+from flows.intake import cell_file, sheet, tables, whose
+from flows.intake.cell_file import Said
+from flows.intake.kept import Kept, NotNow, Taken, called, from_archive, keep, one_at_a_time
 from flows.session import Session, now
-from ingest import CellFacts, CyclingFile, SheetRow, read_cycler, read_sheet
+from ingest.sheet_columns import SHEET
 from ingest.workbook import marker
 
-_CELL_ID = re.compile(r"T\d{1,9}-?M\d{1,4}-?C\d{1,4}(?!\d)", re.IGNORECASE)
-_TYPED = re.compile(r"discharge_areal_capacity_cycle_(\d+)_mAh_cm2")
-_POWDER_UNITS = {
-    "surface_halide_to_P": ("surface_halide_to_P", "1"),
-    "crystallite_size_um": ("crystallite_size", "um"),
-    "sse_pellet_conductivity_mS_cm": ("sse_pellet_conductivity", "mS/cm"),
-}
-_CYCLING = {
-    "cycle": "cycle",
-    "discharge_areal_capacity_mAh_cm2": "discharge_areal_capacity_mAh_cm2",
-    "charge_areal_capacity_mAh_cm2": "charge_areal_capacity_mAh_cm2",
-    "discharge_capacity_mAh": "discharge_capacity_mAh",
-    "charge_capacity_mAh": "charge_capacity_mAh",
-    "ce_same_cycle": "coulombic_efficiency",
-    "mean_discharge_voltage_V": "mean_discharge_voltage_V",
-    "mean_charge_voltage_V": "mean_charge_voltage_V",
-    "polarisation_V": "polarisation_V",
-    "vendor_cycle": "vendor_cycle",
-    "vendor_discharge_capacity_mAh": "vendor_discharge_capacity_mAh",
-    "vendor_charge_capacity_mAh": "vendor_charge_capacity_mAh",
-}
+__all__ = ["NotNow", "Taken", "assign", "look_again", "take_in"]
 
-
-@dataclass(frozen=True)
-class Taken:
-    """What came of one file, in a sentence, and the trials that it touched."""
-
-    sentence: str
-    trials: tuple[str, ...] = ()
-    findings: tuple[str, ...] = ()
+_HEAD = 1 << 16
 
 
 def take_in(
@@ -62,8 +33,12 @@ def take_in(
     cell: str | None = None,
     active_mass_mg: float | None = None,
     area_cm2: float | None = None,
+    amend: bool = False,
+    why: str = "",
+    finished: bool = False,
+    continues: bool = False,
 ) -> Taken:
-    """Take in one file: a filled lab sheet, or a cell's file.
+    """Take in one file.
 
     Args:
         session: an open campaign.
@@ -72,290 +47,142 @@ def take_in(
         cell: the cell that a cycler file is of; without it, an id in the file's name or metadata, or the sheet's file column.
         active_mass_mg: mass of active in that cell, where no sheet has said it.
         area_cm2: area of that cell, likewise.
+        amend: accept that the past of a file was changed; needs `why`.
+        why: the reason, for the history.
+        finished: a person's word that the cell's test is over.
+        continues: a person's word that the file is the next part of the test.
 
     Raises:
         Refusal: the file is not understood, or does not fit what the ledger knows; nothing of it is taken then.
+        NotNow: it could not be kept now; the same file may be right later.
     """
-    if not path.is_file():
-        raise Refusal(f"there is no file {path}")
-    if path.suffix.lower() in (".xlsx", ".xlsm", ".ods") and marker(path):
-        return _take_sheet(session, path, by)
-    return _take_cell_file(session, path, by, cell, {"active_mass_mg": active_mass_mg, "area_cm2": area_cm2})
+    facts = {"active_mass_mg": active_mass_mg, "area_cm2": area_cm2}
+    known = {name: value for name, value in facts.items() if value is not None}
+    said = Said(by, cell, known, amend=amend, why=why, finished=finished, continues=continues)
+    with one_at_a_time(session):
+        return _take(session, keep(session, path), said)
 
 
-# ---- the lab sheet -----------------------------------------------------------------------------------------------------
-def _take_sheet(session: Session, path: Path, by: str) -> Taken:
-    asked = session.ledger.trials(session.name, recipe="asked")
-    sheet = read_sheet(path, known_trials=asked[asked["evaluator"].eq("lab")])
-    known = session.ledger.files(session.name)["sha256"].eq(sheet.sha256).any()
-    if known:
-        return Taken(f"{sheet.name}: was taken in before; nothing has changed")
-    for row in sheet.rows:
-        _take_row(session, row, by, f"sheet {sheet.sha256[:16]} row {row.row}", sheet.name)
-    session.ledger.register_file(
-        session.name,
-        sheet.sha256,
-        name=sheet.name,
-        size=path.stat().st_size,
-        at=now(),
-        by=by,
-        details={"kind": "sheet"},
-    )
-    trials = tuple(dict.fromkeys(row.trial for row in sheet.rows))
-    said = (
-        f"{sheet.name}: {len(sheet.rows)} rows of {len(trials)} trials taken in"
-        if trials
-        else f"{sheet.name}: nothing is filled in yet"
-    )
-    return Taken(said, trials, tuple(finding.sentence for finding in sheet.findings if finding.level != "ok"))
+def _take(session: Session, file: Kept, said: Said) -> Taken:
+    kind = _kind(file)
+    if kind == "sheet":
+        taken = sheet.take(session, file, said.by)
+        return _with_waiting(session, taken, said.by)
+    if kind == "powder":
+        return tables.take_powder(session, file, said.by)
+    if kind == "measurements":
+        return tables.take_measurements(session, file, said.by)
+    if kind == "earlier":
+        return tables.take_earlier(session, file, said.by)
+    return cell_file.take(session, file, said)
 
 
-def _take_row(session: Session, row: SheetRow, by: str, key: str, name: str) -> None:
-    ledger = session.ledger
-    if row.state in ("failed", "abandoned"):
-        verb = ledger.fail if row.state == "failed" else ledger.abandon
-        if ledger.trial(row.trial).state != row.state:
-            verb(row.trial, key=f"{key} {row.state}", at=now(), by=by, why=row.note or f"so said by {name}")
-        return
-    begun = (
-        row.done or row.mix or row.powder or row.cell or row.outcome or row.state in ("mixing", "testing", "completed")
-    )
-    if not begun:
-        return
-    mix = _mix_of(session, row, by, key)
-    _take_powder(session, mix, row, by, key)
-    if row.cell or row.outcome:
-        cell = _cell_of(session, mix, row, by, key)
-        _take_typed(session, cell, row, by, key)
-    if row.state == "completed" and ledger.trial(row.trial).state != "completed":
-        ledger.complete(row.trial, key=f"{key} completed", at=now(), by=by)
+def _kind(file: Kept) -> str | None:
+    """What a file is, by its content: our sheet carries a mark; tables that people bring are told by their header."""
+    with file.path.open("rb") as stream:
+        head = stream.read(_HEAD)
+    if head.startswith(b"PK"):
+        return "sheet" if marker(file.path) or _has_trials_page(file.path) else None
+    line = next((part for part in head.decode("utf-8-sig", errors="replace").splitlines() if part.strip()), "")
+    cut = max(",;\t", key=line.count)
+    kind = tables.kind_of(line.split(cut))
+    if kind == "sheet as text":
+        raise Refusal(f"{file.name}: is a lab sheet saved as text; save it as .xlsx, so that nothing of it is lost")
+    return kind
 
 
-def _mix_of(session: Session, row: SheetRow, by: str, key: str) -> str:
-    """The trial's mix, made if the ledger has none, brought up to what the sheet says."""
-    mixes = session.ledger.mixes(session.name)
-    mine = mixes[mixes["trial"].eq(row.trial)]
-    if mine.empty:
-        return session.ledger.mixed(
-            row.trial, key=f"{key} mixed", at=now(), by=by, recipe_done=dict(row.done), details=dict(row.mix)
-        )
-    mix = str(mine.index[0])
-    new = {
-        column: known | dict(said)
-        for column, said in (("recipe_done", row.done), ("details", row.mix))
-        if (known := json.loads(mine.iloc[0][column] or "{}")) | dict(said) != known
-    }
-    if new:
-        # What the trial's recipe really was is learned from the trial; the mix keeps it with its own masses and lots.
-        trial = {row.trial: {"recipe_done": new["recipe_done"]}} if "recipe_done" in new else {}
-        session.ledger.amend(why="the sheet says more", subjects={mix: new, **trial}, key=f"{key} mix", at=now(), by=by)
-    return mix
+def _has_trials_page(path: Path) -> bool:
+    """Whether a workbook without our mark (some programs drop it) has the page of our lab sheets."""
+    try:
+        with zipfile.ZipFile(path) as container, container.open("xl/workbook.xml") as stream:
+            return f'name="{SHEET}"' in stream.read(_HEAD).decode("utf-8", errors="replace")
+    except (zipfile.BadZipFile, zlib.error, KeyError, OSError, EOFError, NotImplementedError, RuntimeError, ValueError):
+        return False  # not a workbook: what it is, its reader will say
 
 
-def _cell_of(session: Session, mix: str, row: SheetRow, by: str, key: str) -> str:
-    """The cell that a row speaks of: by its id or its label; made if the ledger has none."""
-    label = str(row.cell.get("cell_id", ""))
-    cells = session.ledger.cells(session.name)
-    mine = cells[cells["mix"].eq(mix)]
-    labels = mine["details"].map(lambda text: json.loads(text or "{}").get("label", ""))
-    found = mine.index[labels.eq(label) | (mine.index == label.upper())]
-    facts = {name: row.cell[name] for name in ("active_mass_mg", "area_cm2") if name in row.cell}
-    channel = str(row.cell["channel"]) if "channel" in row.cell else None
-    details = {"label": label} | {
-        name: row.cell[name] for name in ("file", "started_at", "stopped_at") if name in row.cell
-    }
-    if not len(found):
-        return session.ledger.start(
-            mix,
-            key=f"{key} cell",
-            at=now(),
-            by=by,
-            channel=channel,
-            details=details,
-            **{k: float(v) for k, v in facts.items()},
-        )
-    cell = str(found[0])
-    stands = cells.loc[cell]
-    known = json.loads(stands["details"] or "{}")
-    new: dict[str, Any] = {name: value for name, value in facts.items() if stands[name] != value}
-    new |= {"channel": channel} if channel is not None and stands["channel"] != channel else {}
-    new |= {"details": known | details} if known | details != known else {}
-    if new:
-        session.ledger.amend(why="the sheet says more", subjects={cell: new}, key=f"{key} cell", at=now(), by=by)
-    return cell
+def _with_waiting(session: Session, taken: Taken, by: str) -> Taken:
+    """After a sheet: files that waited for their cell may have found it."""
+    found = look_again(session, by=by)
+    if not found:
+        return taken
+    more = tuple(sentence for item in found for sentence in (item.sentence, *item.findings))
+    return Taken(taken.sentence, taken.trials, (*taken.findings, *more), flagged=taken.flagged)
 
 
-def _take_powder(session: Session, mix: str, row: SheetRow, by: str, key: str) -> None:
-    _take_scalars(
-        session, mix, {_POWDER_UNITS[name]: float(value) for name, value in row.powder.items()}, by, f"{key} powder"
-    )
-
-
-def _take_scalars(session: Session, subject: str, values: Mapping[tuple[str, str], float], by: str, key: str) -> None:
-    """Record single values; one that stands already with another value is amended, with its history kept."""
-    results = session.ledger.results(session.name, with_excluded=True)
-    mine = results[results["subject"].eq(subject) & results["cycle"].isna()].set_index("observable")
-    fresh, changed = [], []
-    for (observable, unit), value in values.items():
-        if observable not in mine.index:
-            fresh.append({"subject": subject, "observable": observable, "unit": unit, "value": value})
-        elif mine.loc[observable, "value"] != value:
-            changed.append({"result": mine.loc[observable, "result"], "value": value})
-    if fresh:
-        session.ledger.record(results=pd.DataFrame(fresh), key=key, at=now(), by=by)
-    if changed:
-        session.ledger.amend(
-            results=pd.DataFrame(changed), why="the sheet says another value", key=f"{key} amended", at=now(), by=by
-        )
-
-
-def _take_typed(session: Session, cell: str, row: SheetRow, by: str, key: str) -> None:
-    typed = {int(found.group(1)): value for name, value in row.outcome.items() if (found := _TYPED.fullmatch(name))}
-    if not typed:
-        return
-    standing = session.ledger.cycling(session.name, with_excluded=True)
-    mine = standing[standing["subject"].eq(cell)].set_index("cycle")["discharge_areal_capacity_mAh_cm2"]
-    for amend, chosen in (
-        (False, {cycle: q for cycle, q in typed.items() if cycle not in mine.index}),
-        (True, {cycle: q for cycle, q in typed.items() if cycle in mine.index and mine[cycle] != q}),
-    ):
-        if not chosen:
+def look_again(session: Session, *, by: str) -> list[Taken]:
+    """Take in the files that wait unassigned and whose cell is known by now; one that does not fit goes on waiting."""
+    done = []
+    for sha256, name in _waiting(session).items():
+        if whose.find_cell(session, name, said=None).cell is None:
             continue
-        rows = pd.DataFrame(
-            {"subject": cell, "cycle": list(chosen), "discharge_areal_capacity_mAh_cm2": list(chosen.values())}
-        )
-        if amend:
-            session.ledger.amend(
-                cycling=rows, why="the sheet says another value", key=f"{key} retyped", at=now(), by=by
-            )
-        else:
-            session.ledger.record(cycling=rows, key=f"{key} typed", at=now(), by=by)
+        try:
+            done.append(cell_file.take(session, from_archive(session, sha256, name), Said(by)))
+        except Refusal as refusal:
+            done.append(Taken(f"{name} goes on waiting: {refusal}", unassigned=True))
+    return done
 
 
-# ---- a cell's file -----------------------------------------------------------------------------------------------------
-def _take_cell_file(session: Session, path: Path, by: str, cell: str | None, said: Mapping[str, float | None]) -> Taken:
-    subject = _find_cell(session, path, cell)
-    if subject is None:
-        return _leave_unassigned(session, path, by)
-    facts = _facts(session, subject, said)
-    with path.open("rb") as stream:
-        content = hashlib.file_digest(stream, "sha256").hexdigest()
+def _waiting(session: Session) -> dict[str, str]:
     files = session.ledger.files(session.name)
-    if (files["sha256"].eq(content) & files["subject"].eq(subject)).any():
-        return Taken(f"{path.name}: was taken in before for {subject}; nothing has changed")
-    found = read_cycler(path, start="discharge", cell=facts)
-    rows = _ledger_rows(found, subject, facts)
-    planned = int(session.ledger.trial(subject).protocol.get("cycles", 0) or 0)
-    done = rows["cycle"].max() if len(rows) else 0
-    reached = planned > 0 and bool(done >= planned)
-    cells = session.ledger.cells(session.name)
-    ended = subject in cells.index and cells.loc[subject, "state"] == "completed"
-    _tell_cell(session, subject, said, f"file {found.sha256[:16]} {subject}", by)
-    answer = session.ledger.record(
-        cycling=rows.assign(file=found.sha256),
-        complete=[subject, read_id(subject).trial] if reached and not ended else [],
-        unplanned=True,
-        key=f"file {found.sha256} {subject}",
-        at=now(),
-        by=by,
-    )
-    new = session.ledger.register_file(
-        session.name, found.sha256, name=found.name, size=path.stat().st_size, at=now(), by=by, subject=subject,
-        details={"format": found.format, "rows": found.rows},
-    )  # fmt: skip
-    if not new:  # it waited unassigned until now
-        session.ledger.assign_file(
-            session.name, found.sha256, subject, key=f"assign {found.sha256} {subject}", at=now(), by=by
-        )
-    more = f"; all {planned} planned cycles are there, the trial is complete" if reached else f" of {planned} planned"
-    said = f"{found.name}: {found.format}, cycles 1 to {done}{more}; {answer['cycles']} new rows for {subject}"
-    return Taken(
-        said, (read_id(subject).trial,), tuple(f.sentence for f in found.findings if f.level in ("warning", "flag"))
-    )
+    mine = files[files["subject"].isna()]
+    cycler = mine[[tables.details_of(text).get("kind") == "cycler" for text in mine["details"]]]
+    return {str(row["sha256"]): str(row["name"]) for row in cycler.to_dict("records")}
 
 
-def _find_cell(session: Session, path: Path, cell: str | None) -> str | None:
-    """Cell of a file: as said, by an id in its name, or by the sheet's file column or cell label. Never guessed.
+def assign(session: Session, which: str, cell: str, *, by: str, why: str = "", **facts: float) -> Taken:
+    """Say which cell a file is of that was taken in before; one that stood at another cell is moved, with its rows.
 
-    An id that names a trial of this campaign is believed although nobody announced the cell: news may come late.
+    Args:
+        session: an open campaign.
+        which: the file's name, or the beginning of its sha256.
+        cell: id or label of the cell.
+        by: who says so.
+        why: reason; needed where the file stood at another cell.
+        facts: `active_mass_mg`, `area_cm2` of the cell.
+
+    Raises:
+        Refusal: no such file or cell, or no reason for moving it.
     """
-    trials = session.ledger.trials(session.name).index
-    if cell is not None:
-        named = read_id(cell)
-        if named.trial in trials and named.kind == "cell":
-            return str(named)
+    with one_at_a_time(session):
+        file, subject = _file_named(session, which)
+        target = whose.find_cell(session, file.name, said=cell).cell
+        assert target is not None
+        if subject is not None and subject != target:
+            _take_away(session, file, subject, by, why)
+        moved = subject is not None and subject != target
+        return cell_file.record(session, file, target, Said(by, target, facts, amend=moved, why=why))
+
+
+def _file_named(session: Session, which: str) -> tuple[Kept, str | None]:
+    files = session.ledger.files(session.name)
+    typed = which.strip()
+    found = files[files["name"].eq(typed)]
+    if found.empty and len(typed) >= 6:
+        found = files[files["sha256"].str.startswith(typed.lower())]
+    if found["sha256"].nunique() > 1:
+        named = ", ".join(text[:12] for text in found["sha256"])
+        raise Refusal(f"{which}: {len(found)} files have this name; say which by its hash: {named}")
+    if found.empty:
+        from campaign.names import nearest
+
+        known = [str(name) for name in files["name"]]
         raise Refusal(
-            f"--cell {cell}: campaign {session.name!r} has no trial {named.trial}"
-            if named.trial not in trials
-            else f"--cell {cell}: this names no cell; write it as {named.trial}-M1-C1"
+            f"{which}: campaign {session.name!r} holds no such file"
+            + (f": {nearest(which, known)}" if known else "; hand it in first with mixwright ingest")
         )
-    in_name = _CELL_ID.search(path.name)
-    if in_name and read_id(in_name.group()).trial in trials:
-        return str(read_id(in_name.group()))
-    details = session.ledger.cells(session.name)["details"].map(lambda text: json.loads(text or "{}"))
-    by_sheet = [str(name) for name, known in details.items() if known.get("file") == path.name]
-    by_label = [str(name) for name, known in details.items() if known.get("label") and known["label"] == path.stem]
-    return next((found[0] for found in (by_sheet, by_label) if len(found) == 1), None)
+    row = found.iloc[0]
+    subject = None if pd.isna(row["subject"]) else str(row["subject"])
+    return from_archive(session, str(row["sha256"]), str(row["name"])), subject
 
 
-def _leave_unassigned(session: Session, path: Path, by: str) -> Taken:
-    from ingest import inspect
-
-    found = inspect(path)
-    session.ledger.register_file(
-        session.name,
-        found.sha256,
-        name=found.name,
-        size=path.stat().st_size,
-        at=now(),
-        by=by,
-        details={"format": found.format},
-    )
-    return Taken(
-        f"{found.name}: understood as {found.format} with {len(found.cycles)} cycles, but nothing says which cell it is of; "
-        "it waits unassigned: say --cell T0001-M1-C1, or put the cell id into the file's name or the sheet's file column"
-    )
-
-
-def _tell_cell(session: Session, cell: str, said: Mapping[str, float | None], key: str, by: str) -> None:
-    """Put mass and area that came with the file on the cell; a cell that nobody announced is made."""
-    known = {name: value for name, value in said.items() if value is not None}
-    cells = session.ledger.cells(session.name)
-    if not known:
-        return
-    if cell not in cells.index:
-        session.ledger.start(cell, key=f"{key} start", at=now(), by=by, **known)
-    elif any(cells.loc[cell, name] != value for name, value in known.items()):
-        session.ledger.amend(why="told with a file", subjects={cell: known}, key=f"{key} facts", at=now(), by=by)
-
-
-def _facts(session: Session, cell: str, said: Mapping[str, float | None]) -> CellFacts:
-    cells = session.ledger.cells(session.name)
-    stands = cells.loc[cell] if cell in cells.index else pd.Series({"active_mass_mg": None, "area_cm2": None})
-    recipe = session.ledger.trial(cell).recipe
-    active = str(recipe.get("active", "none"))
-    return CellFacts(
-        active_mass_mg=said.get("active_mass_mg") or _number(stands["active_mass_mg"]),
-        area_cm2=said.get("area_cm2") or _number(stands["area_cm2"]),
-        active_wt_pct=_number(recipe.get("active_wt_pct")),
-        capacity_mAh_g=None if active == "none" else session.materials.active(active).capacity_mAh_g,
-    )
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None or pd.isna(value) else float(value)
-
-
-def _ledger_rows(found: CyclingFile, cell: str, facts: CellFacts) -> pd.DataFrame:
-    """Cycles with a whole discharge; one whose charge still runs is marked partial, so that its longer version replaces it."""
-    table = found.cycles
-    whole = table[table["discharge_state"].isin(["complete", "ended"])]
-    rows = whole[list(_CYCLING)].rename(columns=_CYCLING)
-    if rows["discharge_areal_capacity_mAh_cm2"].isna().any():
-        raise Refusal(
-            f"{found.name}: capacity per area is not known for {cell}: "
-            + ("its area is missing" if facts.area_cm2 is None else "the file gives none")
-            + "; type area_cm2 on the lab sheet and bring the sheet first"
-        )
-    still_charging = ~whole["charge_state"].isin(["complete", "ended"]) & whole["charge_state"].ne("absent")
-    return rows.assign(subject=cell, partial=still_charging.to_numpy())
+def _take_away(session: Session, file: Kept, subject: str, by: str, why: str) -> None:
+    if not why.strip():
+        raise Refusal(f"{file.name} stands at {subject}; to move it, say why: --why '…'")
+    standing = session.ledger.cycling(session.name, with_excluded=True)
+    mine = standing[standing["subject"].eq(subject) & standing["file"].eq(file.sha256)]
+    key = f"assign {file.sha256} away from {subject} {session.ledger.seq}"
+    with called({file.sha256: file.name}):
+        if len(mine):
+            gone = mine[["subject", "cycle"]]
+            session.ledger.amend(withdraw_cycles=gone, why=why, key=key, at=now(), by=by)
+        session.ledger.assign_file(session.name, file.sha256, None, key=f"{key} file", at=now(), by=by, why=why)

@@ -1,0 +1,139 @@
+"""What the ledger knows of a cell, and what of its record must follow when its mass or area is corrected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from campaign.errors import Refusal
+from campaign.trial import Trial, read_id
+from flows.session import Session
+from ingest import CellFacts
+from ingest.checks import HIGH_SHARE, MAX_THEORY
+from ingest.findings import Start
+
+AREAL = {
+    "discharge_areal_capacity_mAh_cm2": "discharge_capacity_mAh",
+    "charge_areal_capacity_mAh_cm2": "charge_capacity_mAh",
+}
+"""Column per area -> the column in mAh that it follows from."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell as the ledger has it; `state` None where the ledger has not heard of it."""
+
+    id: str
+    state: str | None
+    active_mass_mg: float | None
+    area_cm2: float | None
+    details: Mapping[str, Any]
+    trial: Trial
+
+    @property
+    def planned_cycles(self) -> int:
+        """Cycles after which the test is complete; 0 where nobody said."""
+        return int(self.trial.protocol.get("cycles", 0) or 0)
+
+    @property
+    def start(self) -> Start:
+        """Direction of the first half-cycle of cycle 1: as the trial says, else discharge (a pristine chalcogen holds no Li)."""
+        said = self.trial.provenance.get("cycle_start") or self.details.get("cycle_start")
+        return "charge" if said == "charge" else "discharge"
+
+
+def cell_of(session: Session, name: str) -> Cell:
+    """Read one cell of the campaign."""
+    cells = session.ledger.cells(session.name)
+    trial = session.ledger.trial(name)
+    if name not in cells.index:
+        return Cell(name, None, None, None, {}, trial)
+    row = cells.loc[name]
+    return Cell(
+        name,
+        str(row["state"]),
+        number(row["active_mass_mg"]),
+        number(row["area_cm2"]),
+        json.loads(row["details"] or "{}"),
+        trial,
+    )
+
+
+def facts_of(session: Session, cell: Cell, said: Mapping[str, float]) -> CellFacts:
+    """What a reader needs of a cell: its own mass and area (said now, or standing), and its active by the trial."""
+    active = str(cell.trial.recipe.get("active", "none"))
+    return CellFacts(
+        active_mass_mg=said.get("active_mass_mg", cell.active_mass_mg),
+        area_cm2=said.get("area_cm2", cell.area_cm2),
+        active_wt_pct=number(cell.trial.recipe.get("active_wt_pct")),
+        capacity_mAh_g=None if active == "none" else session.materials.active(active).capacity_mAh_g,
+    )
+
+
+def number(value: Any) -> float | None:
+    """A float, or None where there is none."""
+    return None if value is None or pd.isna(value) else float(value)
+
+
+def loading_mg_cm2(cell: Cell, said: Mapping[str, float]) -> float | None:
+    """Active per area: of the cell itself where mass and area are known, else as the trial asked."""
+    mass, area = said.get("active_mass_mg", cell.active_mass_mg), said.get("area_cm2", cell.area_cm2)
+    return mass / area if mass and area else number(cell.trial.protocol.get("loading_mg_cm2"))
+
+
+def refuse_impossible(rows: pd.DataFrame, facts: CellFacts, loading: float | None, place: str) -> list[str]:
+    """Check capacities per area against what the active can hold.
+
+    Returns:
+        Sentences about values that hardly can be.
+
+    Raises:
+        Refusal: ten times the theory, or a negative value.
+    """
+    said: list[str] = []
+    theory = None if loading is None or facts.capacity_mAh_g is None else loading * facts.capacity_mAh_g / 1000.0
+    for column in (name for name in AREAL if name in rows):
+        for cycle, value in zip(rows["cycle"], rows[column], strict=True):
+            if pd.isna(value):
+                continue
+            what = f"{place}: cycle {cycle}, {column.split('_', maxsplit=1)[0]} of {value:.4g} mAh/cm2"
+            if value < 0:
+                raise Refusal(f"{what} is negative; a capacity is 0 or more")
+            if theory and value >= MAX_THEORY * theory:
+                raise Refusal(
+                    f"{what} is {value / theory:.3g} times what the active of this cell can hold ({theory:.4g} mAh/cm2); "
+                    "is the unit, or the cell's mass or area, right?"
+                )
+            if theory and value > HIGH_SHARE * theory and len(said) < 5:
+                said.append(f"{what} is {value / theory:.2g} times the theory of the active; is the mass right?")
+    return said
+
+
+def rows_for_area(session: Session, cell: str, area_cm2: float) -> pd.DataFrame | None:
+    """Rows of a cell's record whose capacity per area is another with this area; None where none is."""
+    standing = session.ledger.cycling(session.name, with_excluded=True)
+    mine = standing[standing["subject"].eq(cell)]
+    new = mine[["subject", "cycle", "partial", "file", "flags"]].copy()
+    changed = pd.Series(False, index=mine.index)
+    for areal, amount in AREAL.items():
+        value = mine[amount] / area_cm2
+        new[areal] = value
+        changed |= value.notna() & ~((value - mine[areal]).abs() <= 1e-9 * value.abs())
+    return new[changed].reset_index(drop=True) if changed.any() else None
+
+
+def tell(session: Session, cell: str, new: Mapping[str, Any], *, key: str, by: str, at: Any, why: str) -> None:
+    """Give a known cell other values; what its record holds per area follows in the same write."""
+    rows = rows_for_area(session, cell, float(new["area_cm2"])) if new.get("area_cm2") else None
+    session.ledger.amend(why=why, subjects={cell: dict(new)}, cycling=rows, key=key, at=at, by=by)
+
+
+def others_run(session: Session, cell: str) -> bool:
+    """Whether another cell of the same trial is still under test."""
+    cells = session.ledger.cells(session.name)
+    mine = cells[cells["trial"].eq(read_id(cell).trial) & (cells.index != cell)]
+    return bool(mine["state"].isin(["planned", "running"]).any())
