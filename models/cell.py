@@ -149,4 +149,6 @@ def _half_cycle(
             )
     if fidelity == "quick":
         return cell_quick.half_cycle(design, start=start, direction=direction)
+    if design.n == 0:
+        return cell_quick.half_cycle(design, start=None, direction=direction)
     return cell_full.half_cycle(design, start=start, direction=direction, backend=backend)

@@ -30,7 +30,7 @@ TEMPERATURE_K: Final = (293.0, 303.0)
 
 
 def draw(n: int, *, seed: int, corners: bool = False) -> CellDesign:
-    """n random cells of the box (voltages against Li-In), or n random corners of it."""
+    """N random cells of the box (voltages against Li-In), or n random corners of it."""
     generator = torch.Generator().manual_seed(seed)
 
     def share() -> torch.Tensor:

@@ -5,6 +5,7 @@ the backward pass solves the adjoint of those steps (implicit function theorem);
 """
 
 import importlib.util
+from dataclasses import replace
 from types import ModuleType
 from typing import Any, Final
 
@@ -64,9 +65,10 @@ def half_cycle(
         edges, state = start.edges, start.state
     scaled = cell_scaled.scale(design, direction=direction)
     chosen = chosen_backend(scaled.device, designs=design.n, backend=backend)
+    blocks = [slice(first, first + _CHUNK) for first in range(0, max(design.n, 1), _CHUNK)]
     parts = [
-        _solve(s, z, e, direction=direction, tolerances=tolerances, backend=chosen)
-        for s, z, e in zip(scaled.split(_CHUNK), state.split(_CHUNK), edges.split(_CHUNK), strict=True)
+        _solve(scaled[at], state[at], edges[at], direction=direction, tolerances=tolerances, backend=chosen)
+        for at in blocks
     ]
     passed, mean, curve, end, status = (torch.cat(column) for column in zip(*parts, strict=True))
     return HalfCycle(
@@ -90,7 +92,8 @@ def _solve(
 ) -> tuple[Tensor, ...]:
     """Charge passed, mean voltage, curve, end state and status of one chunk."""
     mesh = cell_mesh.build(edges)
-    passed, voltage, end, charge, status = _Solve.apply(scaled, state, mesh, direction, tolerances, backend)
+    outputs: tuple[Tensor, ...] = _Solve.apply(scaled, state, mesh, direction, tolerances, backend)  # type: ignore[no-untyped-call]
+    passed, voltage, end, charge, status = outputs
     # the steps stay where they were, but for the end of the last
     last = charge >= charge[:, -1:]
     charge = torch.where(last, passed[:, None], charge)
@@ -106,6 +109,8 @@ class _Solve(torch.autograd.Function):
         ctx: Any, scaled: Tensor, state: Tensor, mesh: Mesh, direction: int, tolerances: Tolerances, backend: Backend
     ) -> tuple[Tensor, ...]:
         record = any(ctx.needs_input_grad)
+        if record:
+            tolerances = replace(tolerances, newton_V=tolerances.recorded_newton_V)
         solver = _solver(backend)
         done: March = solver.march(scaled, state, mesh, direction=direction, tolerances=tolerances, record=record)
         if record:
@@ -115,7 +120,7 @@ class _Solve(torch.autograd.Function):
         return done.charge[:, -1].clone(), done.voltage, done.state, done.charge, done.status
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         scaled, state = ctx.saved_tensors
         mesh, done, direction, solver = ctx.rest
         on_charge, on_voltage, on_state = grads[:3]
@@ -150,6 +155,8 @@ def _mean(charge: Tensor, voltage: Tensor) -> Tensor:
 
 def _interpolate(charge: Tensor, voltage: Tensor, at: Tensor) -> Tensor:
     """Voltage at given charges, linear between the steps."""
+    if charge.shape[1] == 1:  # nothing passed in any cell
+        return voltage.expand(-1, at.shape[1])
     right = torch.searchsorted(charge.detach().contiguous(), at.detach().contiguous())
     right = right.clamp(1, charge.shape[1] - 1)
     q0, q1 = charge.gather(1, right - 1), charge.gather(1, right)

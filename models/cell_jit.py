@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numba
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
@@ -26,17 +26,19 @@ STRIDE: Final = MAX_NODES + 2
 # current now and one back; surface lithiation now, one and two back.
 _ROWS = (
     "dl du tl td tu c cm y0 y0m y1 y1m w wm s1 s2 s3 "
-    # One Newton iteration: source of T, R/|D|, base of s, unknown w, s, G, 1/D, dG/ds, width of asinh, dG/dh
-    "q k base x s g di gs rt gh "
+    # One Newton iteration: source of T, R/|D|, base of s, unknown w, s, G, 1/D, dG/ds, width of asinh, dG/dh, step in w
+    "q k base x s g di gs rt gh dx "
     # Tridiagonal system, its right side, elimination factor and solution; the first solution of a bordered system
     "lo d up r f psi psb"
 ).split()
 (
     DL, DU, TL, TD, TU, C, CM, Y0, Y0M, Y1, Y1M, W, WM, S1, S2, S3,
-    Q, K, BASE, X, S, G, DI, GS, RT, GH,
+    Q, K, BASE, X, S, G, DI, GS, RT, GH, DX,
     LO, D, UP, R, F, PSI, PSB,
 ) = (row * STRIDE + 1 for row in range(len(_ROWS)))  # fmt: skip
 SIZE: Final = len(_ROWS) * STRIDE
+
+_config: Any = numba.config
 
 
 def cache_directory() -> Path:
@@ -61,28 +63,30 @@ def jit(function: Any) -> Any:
         cached = os.access(target, os.W_OK)
     except OSError:
         cached = False
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(target)  # read where a function is decorated
+    before = _config.CACHE_DIR
+    _config.CACHE_DIR = str(target)  # read where a function is decorated
     try:
         return numba.njit(error_model="numpy", fastmath={"contract"}, cache=cached, nogil=True)(function)
     finally:
-        numba.config.CACHE_DIR = before
+        _config.CACHE_DIR = before
 
 
-@intrinsic
-def bits(typing_context: Any, x: Any) -> Any:
-    """The 64 bits of a float as an integer."""
+def _bits(typing_context: Any, x: Any) -> Any:
     return types.int64(types.float64), lambda c, builder, s, a: builder.bitcast(a[0], ir.IntType(64))
 
 
-@intrinsic
-def from_bits(typing_context: Any, x: Any) -> Any:
-    """The float with these 64 bits."""
+def _from_bits(typing_context: Any, x: Any) -> Any:
     return types.float64(types.int64), lambda c, builder, s, a: builder.bitcast(a[0], ir.DoubleType())
 
 
+bits: Any = intrinsic(_bits)
+"""The 64 bits of a float as an integer (compiled code only)."""
+from_bits: Any = intrinsic(_from_bits)
+"""The float with these 64 bits (compiled code only)."""
+
+
 @jit
-def log(x: float) -> float:
+def log(x: float) -> Any:
     """Natural logarithm of a normal x > 0 to 1 ulp (fdlibm's e_log.c)."""
     i = bits(x)
     k = (i - 0x3FE6A09E667F3BCD) & 0x7FF0000000000000  # exponent that brings x into [0.71, 1.41]

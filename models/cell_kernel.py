@@ -10,38 +10,39 @@ from typing import Any
 import numba
 
 from models.cell_jit import (
+    BASE,
+    CM,
+    DI,
     DL,
     DU,
-    TL,
+    DX,
+    GS,
+    LO,
+    PSI,
+    RT,
+    S1,
     TD,
+    TL,
     TU,
-    C,
-    CM,
+    UP,
+    WM,
     Y0,
     Y0M,
     Y1,
     Y1M,
-    W,
-    WM,
-    S1,
-    Q,
-    K,
-    BASE,
-    X,
-    S,
-    G,
-    DI,
-    GS,
-    RT,
-    LO,
+    C,
     D,
-    UP,
-    R,
     F,
-    PSI,
-    jit,
+    G,
+    K,
+    Q,
+    R,
+    S,
+    W,
+    X,
     bits,
     from_bits,
+    jit,
     log,
 )
 from models.cell_ocv import END_V
@@ -135,7 +136,7 @@ def transfer(m: Any, n: int) -> None:
 
 @jit
 def solve_tridiagonal(m: Any, n: int) -> None:
-    """psi from -lo psi(i-1) + d psi(i) - up psi(i+1) = r, eliminated from both ends; n is even."""
+    """Psi from -lo psi(i-1) + d psi(i) - up psi(i+1) = r, eliminated from both ends; n is even."""
     half = n // 2
     x = 1.0 / m[D]
     m[F] = m[UP] * x
@@ -163,36 +164,47 @@ def solve_tridiagonal(m: Any, n: int) -> None:
 
 
 @jit
-def update(m: Any, n: int, slope: float) -> float:
-    """Newton's step in w that cannot overshoot; returns the largest residual (V) before it.
+def update(m: Any, n: int, slope: float, tolerance: float) -> bool:
+    """Newton's step in w; true where the residual was within the tolerance (V) before it and the step was taken whole.
 
-    A growing |w| takes the step as it is. A shrinking one takes it in the overpotential (w = a sinh v), with exp(-x)
-    replaced by (1 + x/4)^-4, so that the step stays on the safe side of the exponential. Then a node may use up nine
-    tenths of its distance to a pole of the OCV, no more.
+    A whole step keeps the sum of the currents exact: charge is balanced to rounding. Before that, a step must not
+    overshoot: a growing |w| takes it as it is, a shrinking one takes it in the overpotential (w = a sinh v), with
+    exp(-x) replaced by (1 + x/4)^-4, which stays on the safe side of the exponential. And a node may use up nine tenths
+    of its distance to a pole of the OCV, no more.
     """
     worst = numba.int64(0)
-    inverse = 1.0 / slope
+    outside = numba.int64(0)
     for i in range(n):
         e = m[PSI + i] - m[G + i]
         worst = max(worst, bits(abs(e)))
-        w, root = m[X + i], m[RT + i]
-        change = e * m[DI + i]
-        size, step = abs(w), abs(change)
-        x = 1.0 + 0.25 * step / root
+        step = e * m[DI + i]
+        m[DX + i] = step
+        s = m[BASE + i] + slope * (m[X + i] + step)
+        near = 0.1 * m[S + i]
+        outside += 1 if s < near or s > 0.9 + near else 0
+    if from_bits(worst) < tolerance and outside == 0:
+        for i in range(n):
+            m[X + i] += m[DX + i]
+        return True
+    inverse = 1.0 / slope
+    for i in range(n):
+        w, root, step = m[X + i], m[RT + i], m[DX + i]
+        size, length = abs(w), abs(step)
+        x = 1.0 + 0.25 * length / root
         x *= x
         x *= x
         y = 1.0 / x
-        shrunk = max(0.5 * (size * (x + y) - root * (x - y)), size - step)
-        w_new = w + change if change * w >= 0.0 else math.copysign(1.0, w) * shrunk
+        shrunk = max(0.5 * (size * (x + y) - root * (x - y)), size - length)
+        w_new = w + step if step * w >= 0.0 else math.copysign(1.0, w) * shrunk
         near = 0.1 * m[S + i]
         s_new = m[BASE + i] + slope * w_new
         bounded = min(max(s_new, near), 0.9 + near)
         m[X + i] = w_new if bounded == s_new else (bounded - m[BASE + i]) * inverse
-    return from_bits(worst)
+    return False
 
 
 @jit
-def voltage_of(psi_0: float, psi_n: float, w: Any, n: int, p: Any, sign: float, ends: Any) -> float:
+def voltage_of(psi_0: float, psi_n: float, w: Any, n: int, p: Any, sign: float, ends: Any) -> Any:
     """Terminal voltage: both boundary potentials, weighted by the resistance of the other carrier."""
     re, rs = p[0], p[1]
     r = re + rs
@@ -203,6 +215,7 @@ def voltage_of(psi_0: float, psi_n: float, w: Any, n: int, p: Any, sign: float, 
 
 @jit
 def load(m: Any, n: int, bands: Any, state: Any, sign: float) -> None:
+    """Fill the scratch array with a mesh and a start."""
     m[:] = 0.0
     for i in range(n):
         m[DL + i], m[DU + i] = bands[0, i], bands[1, i]

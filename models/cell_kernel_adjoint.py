@@ -12,7 +12,30 @@ import numpy as np
 
 from models import cell_jit
 from models.cell_jit import (
-    BASE, C, CM, D, DI, DL, DU, GS, K, LO, PSI, R, RT, S, STRIDE, TD, TL, TU, UP, X, Y0, Y0M, Y1, Y1M, G, jit,
+    CM,
+    DI,
+    DL,
+    DU,
+    GS,
+    LO,
+    PSI,
+    RT,
+    STRIDE,
+    TD,
+    TL,
+    TU,
+    UP,
+    Y0,
+    Y0M,
+    Y1,
+    Y1M,
+    C,
+    G,
+    K,
+    R,
+    S,
+    X,
+    jit,
 )  # fmt: skip
 from models.cell_kernel import base, coefficients, linearise, load, solve_tridiagonal
 from models.cell_ocv import END_V

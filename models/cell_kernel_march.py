@@ -10,33 +10,33 @@ import numba
 import numpy as np
 
 from models.cell_jit import (
-    C,
+    BASE,
     CM,
+    DI,
+    GH,
+    GS,
+    PSB,
+    PSI,
+    S1,
+    S2,
+    S3,
+    SIZE,
+    WM,
     Y0,
     Y0M,
     Y1,
     Y1M,
-    W,
-    WM,
-    S1,
-    S2,
-    S3,
-    Q,
-    K,
-    BASE,
-    X,
-    S,
+    C,
     G,
-    DI,
-    GS,
-    GH,
+    K,
+    Q,
     R,
-    PSI,
-    PSB,
-    SIZE,
-    jit,
+    S,
+    W,
+    X,
     bits,
     from_bits,
+    jit,
 )
 from models.cell_kernel import (
     base,
@@ -63,6 +63,7 @@ from models.cell_steps import (
     NO_CAPACITY,
     SMALLEST_STEP,
     START_LIMIT,
+    START_MARGIN_V,
     STEP_LIMIT,
     VOLTAGE_STEP,
 )
@@ -79,7 +80,7 @@ def newton(m: Any, n: int, p: Any, sign: float, slope: float, tolerance: float, 
         m[R] -= sign * p[0]
         m[R + n - 1] -= sign * p[1]
         solve_tridiagonal(m, n)
-        if update(m, n, slope) < tolerance:
+        if update(m, n, slope, tolerance):
             return iteration + 1
     return -1
 
@@ -122,7 +123,7 @@ def _end(m: Any, n: int, p: Any, sign: float, ends: Any, h: float, longest: floa
         zero = np.zeros(10)
         zero[0], zero[1] = p[0], p[1]
         v_h = voltage_of(m[PSI], m[PSI + n - 1], m[R : R + n], n, zero, 0.0, ends)
-        h_new = min(max(h + (p[9] - v) / v_h, 0.1 * h), min(longest, 3.0 * h))
+        h_new = min(max(h + (p[9] - v) / v_h, 0.1 * h), longest, 3.0 * h)
         change = h_new - h
         for i in range(n):
             m[G + i] += change * m[GH + i]
@@ -130,8 +131,8 @@ def _end(m: Any, n: int, p: Any, sign: float, ends: Any, h: float, longest: floa
         h = h_new
         a, b, g0, g1, slope, a_h, b_h, g0_h, g1_h = coefficients(h, h_before, rate_0, rate_1, rest)
         base(m, n, a, g0, g1)
-        residual = update(m, n, slope)
-        if residual < END_RESIDUAL_V and abs(change) < END_CHANGE * (q + h):
+        settled = update(m, n, slope, END_RESIDUAL_V)
+        if settled and abs(change) < END_CHANGE * (q + h):
             return h, iteration + 1
     return -1.0, END_LIMIT
 
@@ -151,7 +152,7 @@ def _accept(m: Any, n: int, a: float, b: float, g0: float, g1: float, rest: floa
 
 
 @jit
-def _error(m: Any, n: int, k: int, h: float, h1: float, h2: float) -> float:
+def _error(m: Any, n: int, k: int, h: float, h1: float, h2: float) -> Any:
     """Largest difference of the new surface lithiation from the polynomial through the last ones."""
     worst = numba.int64(0)
     if k == 0:
@@ -201,7 +202,7 @@ def march_one(
             continue
         count[0] += used
         v_new = voltage_of(m[PSI], m[PSI + n - 1], m[X : X + n], n, p, sign, ends)
-        beyond = sign * (v_new - p[9]) <= 0.0
+        beyond = sign * (v_new - p[9]) <= (START_MARGIN_V if k < 0 else 0.0)
         error = 0.0
         if k < 0 and beyond:
             status = NO_CAPACITY

@@ -15,11 +15,13 @@ class Tolerances:
         voltage_V: the same of the terminal voltage, over a step of ``VOLTAGE_STEP``; shorter steps may differ by more,
             since they weigh less in the curve.
         newton_V: residual of psi = G below which the Newton update just made is the last.
+        recorded_newton_V: the same where a gradient is to be taken: its formulas hold at solved steps.
     """
 
     lithiation: float = 2.5e-4
     voltage_V: float = 1e-3
-    newton_V: float = 1e-4
+    newton_V: float = 1e-3
+    recorded_newton_V: float = 1e-4
 
 
 VOLTAGE_STEP: Final = 0.05
@@ -30,6 +32,7 @@ MOST_STEPS: Final = 1500
 NEWTON_LIMIT: Final = 12
 NEWTON_GUARD: Final = 0.25
 START_LIMIT: Final = 100
+START_MARGIN_V: Final = 1e-6  # a start closer to the cut-off has nothing to give
 END_LIMIT: Final = 25
 END_RESIDUAL_V: Final = 1e-7
 END_CHANGE: Final = 1e-9

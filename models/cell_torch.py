@@ -25,6 +25,7 @@ from models.cell_steps import (
     NO_CAPACITY,
     SMALLEST_STEP,
     START_LIMIT,
+    START_MARGIN_V,
     STEP_LIMIT,
     VOLTAGE_STEP,
     March,
@@ -190,16 +191,16 @@ def _turn(z: _Lanes, sign: float, tolerances: Tolerances, log: _Log) -> None:
         base = pieces.base(z.now, z.before, c)
     else:
         psi = pieces.solve_tridiagonal(*system, right)
-    z.x = _update(x, psi - g, inverse_d, at.root, base, c.slope, s)
+    e = psi - g
+    whole = x + e * inverse_d
+    inside = (_into_bounds(whole, base, c.slope, s) == whole).all(0)
+    within = e.abs().amax(0) < torch.where(z.ending, END_RESIDUAL_V, tolerances.newton_V)
+    settled = inside & within  # a whole step keeps the sum of the currents exact
+    z.x = torch.where(settled, whole, _update(x, e, inverse_d, at.root, base, c.slope, s))
     z.count[0] += z.status < 0
     z.tries += 1
     z.fresh = torch.zeros_like(z.fresh)
-    residual = (psi - g).abs().amax(0)
-    settled = torch.where(
-        z.ending,
-        (residual < END_RESIDUAL_V) & (change.abs() < END_CHANGE * (z.q + z.h)),
-        residual < tolerances.newton_V,
-    )
+    settled = settled & (~z.ending | (change.abs() < END_CHANGE * (z.q + z.h)))
     v_new = pieces.terminal_voltage(psi, z.x, z.p, sign, z.ends)
     _decide(z, settled, torch.where(z.ending, z.p[9], v_new), base + c.slope * z.x, c, sign, tolerances, log)
 
@@ -241,7 +242,7 @@ def _decide(
     running = z.status < 0
     settled = settled & running
     failed = ~settled & (z.tries >= limit) & running
-    beyond = sign * (v_new - z.p[9]) <= 0.0
+    beyond = sign * (v_new - z.p[9]) <= torch.where(starting, START_MARGIN_V, 0.0)
     error = _error(z, s_new, v_new, tolerances)
     good = error < 1.5
     rejected = settled & ~z.ending & ~starting & ~good
