@@ -177,6 +177,13 @@ class CampaignView:
         rest = [name for name in table.columns if name not in known and name != self.objective.name]
         return [name for name in (self.objective.name, *rest) if name in table]
 
+    @property
+    def beside(self) -> pd.DataFrame:
+        """The published rows that a trial may stand beside: those with an active material that the campaign tries."""
+        if "active" not in self.trials or "active" not in self.published:
+            return self.published
+        return self.published[self.published["active"].isin(self.trials["active"])]
+
     def ranked(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of `table` that have a value of the objective and count, best first."""
         if self.objective.name not in table:

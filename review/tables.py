@@ -11,11 +11,14 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from review.data import CampaignView
-from review.words import label, number, text
+from review.words import label, number, shorten, text
 
 CAPACITY = "discharge_areal_capacity_mAh_cm2"
 ROWS_SHOWN = 200
 WINDOW_ROWS = 9
+SENTENCE = 160
+"""Longest reason or source that is shown whole; the ledger keeps the rest."""
+_ALWAYS = ("active", "carbon_wt_pct")
 NAME_COLUMNS = ("trial_id", "sse", "active", "carbon", "mixer", "anode")
 
 
@@ -84,17 +87,17 @@ def trials_sheet(view: CampaignView, table: pd.DataFrame, *, record: pd.DataFram
     columns += _objective(view, table)
     if "predicted_mean" in table and table["predicted_mean"].notna().any():
         columns.append(Column("predicted before (90 %)", _predicted, "number"))
-    columns += [
-        _plain(table, name)
-        for name in view.recipe_columns(table)
-        if name in varied or table[name].nunique(dropna=False) > 1
-    ]
+    differing = [name for name in view.recipe_columns(table) if name in varied or table[name].nunique(dropna=False) > 1]
+    shown = [name for name in differing if name in varied or name in _ALWAYS]
+    columns += [_plain(table, name) for name in shown]
+    if rest := [name for name in differing if name not in shown]:
+        columns.append(Column("other conditions, where they differ", _unusual(table, rest), "words"))
     if record is not None:
         told = {trial: _tell(rows) for trial, rows in record.dropna(subset=[CAPACITY]).groupby("trial_id")}
         columns.append(Column("measured: cycle → mAh cm⁻²", lambda row: told.get(row["trial_id"], "–"), "words"))
     for name in ("reason", "source"):
         if name in table and table[name].notna().any():
-            columns.append(Column(label(name), _text_of(name), "words"))
+            columns.append(Column(label(name), _shortened(name), "words"))
     return _filled(_best_first(view, table), tuple(columns), evaluators=evaluators, best=view.best_trial_id)
 
 
@@ -125,6 +128,21 @@ def _tell(rows: pd.DataFrame) -> str:
     if len(points) > 4:
         points = points.iloc[sorted({0, 1, int(points[CAPACITY].argmax()), len(points) - 1})]
     return ", ".join(f"{cycle:.0f} → {number(value, 3)}" for cycle, value in points.itertuples(index=False))
+
+
+def _unusual(table: pd.DataFrame, names: list[str]) -> Callable[[Mapping[Any, Any]], str]:
+    """Return what tells the conditions of a row that are not those of most rows: one column instead of twelve."""
+    usual = {name: text(value.iloc[0]) for name in names if len(value := table[name].mode())}
+
+    def tell(row: Mapping[Any, Any]) -> str:
+        odd = {name: text(row[name]) for name in names if text(row[name]) not in (usual.get(name), "–")}
+        return "; ".join(f"{label(name)} {words}" for name, words in odd.items()) or "–"
+
+    return tell
+
+
+def _shortened(name: str) -> Callable[[Mapping[Any, Any]], str]:
+    return lambda row: shorten(text(row[name]), SENTENCE)
 
 
 def _plain(table: pd.DataFrame, name: str, heading: str = "") -> Column:

@@ -69,8 +69,12 @@ def label(column: str) -> str:
         return _WORDS[column]
     for tail, text in UNITS.items():
         if column.endswith("_" + tail):
-            return f"{column[: -len(tail) - 1].replace('_', ' ')} ({text})"
-    return column.replace("_", " ")
+            return f"{_spaced(column[: -len(tail) - 1])} ({text})"
+    return _spaced(column)
+
+
+def _spaced(column: str) -> str:
+    return " ".join("SSE" if word == "sse" else word for word in column.split("_"))
 
 
 def number(value: Any, digits: int = 4) -> str:

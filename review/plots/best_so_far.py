@@ -46,7 +46,7 @@ def best_so_far(view: CampaignView) -> Plot:
     caption = "Each mark is the result of one trial; the black step is the best value reached so far."
     if "predicted_p05" in table:
         caption += " Grey bars: what was predicted before the trial was run (90 % interval)."
-    ranked = view.ranked(view.published)
+    ranked = view.ranked(view.beside)
     if not ranked.empty:
         caption += (
             f" Dashed: the best published measurement of the same quantity ({short_recipe(ranked.iloc[0].to_dict())})."
@@ -57,7 +57,7 @@ def best_so_far(view: CampaignView) -> Plot:
 def _name_levels(view: CampaignView, axes: Axes, *, best: float) -> None:
     """Write the best reached, and the best published where there is one, at the right end of their lines."""
     levels, words, colours = [best], [f"best {number(best)}"], [INK]
-    ranked = view.ranked(view.published)
+    ranked = view.ranked(view.beside)
     if not ranked.empty:
         row = ranked.iloc[0]
         style = look(str(row["evaluator"]))

@@ -38,7 +38,7 @@ def curves(view: CampaignView, *, best: int = 4, published: int = 5) -> pd.DataF
 def _most_telling(view: CampaignView) -> pd.DataFrame:
     """Return the published cells with more than one point: the best by the objective first, then the longest tested."""
     points = view.published_cycling.dropna(subset=[CAPACITY]).groupby("trial_id")["cycle"].agg(["size", "max"])
-    known = view.published[view.published["trial_id"].isin(points.index[points["size"] > 1])]
+    known = view.beside[view.beside["trial_id"].isin(points.index[points["size"] > 1])]
     ranked = view.ranked(known)
     rest = known.drop(index=ranked.index)
     longest = rest["trial_id"].map(points["max"]).sort_values(ascending=False, kind="stable")

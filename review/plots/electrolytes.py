@@ -18,8 +18,8 @@ def comparison(view: CampaignView) -> pd.DataFrame:
     """Return one row an SSE, best first: `sse`, `mean`, `p05`, `p95`, `best_tried`, `best_published` (NaN = none)."""
     table = view.electrolytes.copy()
     name, goal = view.objective.name, view.objective.goal
-    if name in view.published and "sse" in view.published:
-        table["best_published"] = table["sse"].map(view.ranked(view.published).groupby("sse")[name].agg(goal))
+    if name in view.beside and "sse" in view.beside:
+        table["best_published"] = table["sse"].map(view.ranked(view.beside).groupby("sse")[name].agg(goal))
     else:
         table["best_published"] = float("nan")
     return table.sort_values("mean", ascending=goal == "min", kind="stable").reset_index(drop=True)

@@ -53,7 +53,7 @@ def objective_over_speed_time(view: CampaignView) -> Plot:
     held = f" Held fixed: {view.surface_at}." if view.surface_at else ""
     caption = (
         f"What the model expects over speed and net mixing time.{held} Recipes on the ridge are expected to do equally well; "
-        "trials and published cells with another electrolyte or active material are drawn open."
+        "trials and published cells with another electrolyte or active material are drawn open, those off the map left out."
     )
     return Plot(NAME, TITLE, caption, figure, _data(view))
 
@@ -99,6 +99,8 @@ def _draw_tried(view: CampaignView, axes: Axes) -> None:
     for table, words in ((view.published, "published"), (view.trials, "tried")):
         if not {"speed_rpm", "time_h"} <= set(table.columns):
             continue
+        # Marks may stand on the frame, so they are not clipped: what lies off the map is left out here instead.
+        table = table[table["speed_rpm"].between(*axes.get_xlim()) & table["time_h"].between(*axes.get_ylim())]
         planned = table["state"].isin(PLANNED)
         axes.scatter(
             table.loc[planned, "speed_rpm"],
@@ -132,12 +134,12 @@ def _draw_tried(view: CampaignView, axes: Axes) -> None:
 
 
 def _same_elsewhere(view: CampaignView, rows: pd.DataFrame) -> pd.Series:
-    """Say which rows share the recommended electrolyte and active material."""
+    """Say which rows share the recommended electrolyte and active material (or the one that all trials have)."""
     same = pd.Series(data=True, index=rows.index)
-    if view.recommendation is None:
-        return same
+    recommended = view.recommendation.recipe if view.recommendation else {}
     for column in ("sse", "active"):
-        wanted = view.recommendation.recipe.get(column)
+        tried = list(view.trials[column].unique()) if column in view.trials else []
+        wanted = recommended.get(column, tried[0] if len(tried) == 1 else None)
         if wanted is not None and column in rows:
             same &= rows[column].eq(wanted)
     return same

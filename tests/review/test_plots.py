@@ -89,6 +89,22 @@ def test_surface_data_holds_surface_ridge_trials_and_published(view: CampaignVie
     assert data["what"].value_counts()[["trial", "published"]].to_list() == [24, 15]
 
 
+def test_points_off_the_map_are_not_drawn_outside_its_frame(view: CampaignView) -> None:
+    published = view.published.assign(speed_rpm=0.0, time_h=0.0)
+    axes = draw(replace(view, published=published), "objective_over_speed_time").figure.axes[0]
+    offsets = [np.asarray(c.get_offsets()) for c in axes.collections if isinstance(c, PathCollection)]
+    drawn = np.concatenate([points for points in offsets if len(points)])
+    assert (drawn[:, 0] >= 400).all()
+    assert (drawn[:, 1] >= 0.5).all()
+
+
+def test_cells_of_another_active_material_do_not_stand_beside(view: CampaignView) -> None:
+    sulfur = view.published["active"].eq("S")
+    poor = replace(view, published=view.published[~sulfur])
+    assert draw(poor, "sse_comparison").data["best_published"].isna().all()
+    assert not draw(poor, "capacity_against_cycle").data["evaluator"].eq("published").any()
+
+
 def test_a_recipe_that_nobody_mixed_is_not_shown_as_tried(view: CampaignView) -> None:
     trials = view.trials.assign(state=["proposed", *["completed"] * 23])
     axes = draw(replace(view, trials=trials), "objective_over_speed_time").figure.axes[0]

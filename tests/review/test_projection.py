@@ -251,6 +251,28 @@ def test_duplicates_of_two_writers_are_put_right(uri: str) -> None:
     assert client.get_run(twin.info.run_id).info.lifecycle_stage == "deleted"
 
 
+def test_two_writers_at_once_leave_one_run_a_trial_after_the_next_sync(uri: str) -> None:
+    refused: list[MLflowUnreachable] = []
+    together = threading.Barrier(2)
+
+    def write() -> None:
+        projection = Projection(uri)
+        together.wait()
+        try:
+            projection.sync(small())
+        except MLflowUnreachable as locked:
+            refused.append(locked)
+
+    writers = [threading.Thread(target=write) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    Projection(uri).sync(small())
+    assert len(runs_of(uri)) == 5
+    assert len(refused) < 2
+
+
 def test_runs_of_people_are_left_alone(uri: str) -> None:
     done = Projection(uri).sync(small())
     client = MlflowClient(uri)

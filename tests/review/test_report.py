@@ -85,6 +85,14 @@ def test_published_cells_show_just_what_was_measured(page: Page) -> None:
     assert "1 → 6.28, 35 → 7.85, 100 → 6.21" in page.text
 
 
+def test_conditions_that_differ_are_told_in_one_column(view: CampaignView) -> None:
+    published = view.published.assign(current_mA_cm2=[0.27, *[0.67] * 14], heat_C=[np.nan, 145.0, *[np.nan] * 13])
+    text = Page(render(replace(view, published=published))).text
+    assert "other conditions, where they differ" in text
+    assert "current (mA cm⁻²) 0.27" in text
+    assert "current (mA cm⁻²) 0.67" not in text
+
+
 def test_it_says_how_it_was_made(page: Page) -> None:
     for words in (
         "mixwright run examples/lpscl_sulfur.yaml",
