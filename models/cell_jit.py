@@ -38,13 +38,15 @@ _ROWS = (
 ) = (row * STRIDE + 1 for row in range(len(_ROWS)))  # fmt: skip
 SIZE: Final = len(_ROWS) * STRIDE
 
+_CONSTANTS = ("cell_ocv.py", "cell_scaled.py", "cell_steps.py")  # sources of numbers that are compiled in
 _config: Any = numba.config
 
 
 def cache_directory() -> Path:
     """Where the compiled code of exactly these sources lies, or will lie."""
     digest = hashlib.sha256(numba.__version__.encode())
-    for source in sorted(Path(__file__).parent.glob("cell_*.py")):
+    here = Path(__file__).parent
+    for source in (*sorted(here.glob("cell_kernel*.py")), *(here / name for name in _CONSTANTS), Path(__file__)):
         digest.update(source.read_bytes())
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(home) / "mixwright" / f"cell-{digest.hexdigest()[:16]}"
