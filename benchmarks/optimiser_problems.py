@@ -27,8 +27,8 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
-import numpy as np
-import pandas as pd
+import numpy as np  # noqa: E402 - after the thread count is set
+import pandas as pd  # noqa: E402
 
 LIMIT = 60
 WITHIN = 0.05
@@ -51,6 +51,7 @@ class Problem:
 
 
 def dose_ridge(u: np.ndarray, name: np.ndarray, p: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """Rises with the dose (time x speed^p), collapses beyond; best share inside."""
     speed, hours, share = 400 + 1600 * u[:, 0], 0.5 + 11.5 * u[:, 1], u[:, 2]
     dose = hours * (speed / 2000) ** (2.2 * p[0])
     made = 1 - np.exp(-((dose / (2.2 * p[1])) ** 1.5))
@@ -60,30 +61,42 @@ def dose_ridge(u: np.ndarray, name: np.ndarray, p: np.ndarray, names: np.ndarray
 
 
 HARTMANN_A = np.array([[10, 3, 17, 3.5], [0.05, 10, 17, 0.1], [3, 3.5, 1.7, 10], [17, 8, 0.05, 10]])
-HARTMANN_P = np.array([[0.13, 0.17, 0.56, 0.01], [0.23, 0.41, 0.83, 0.37], [0.23, 0.15, 0.35, 0.28], [0.4, 0.88, 0.87, 0.57]])
+HARTMANN_P = np.array(
+    [[0.13, 0.17, 0.56, 0.01], [0.23, 0.41, 0.83, 0.37], [0.23, 0.15, 0.35, 0.28], [0.4, 0.88, 0.87, 0.57]]
+)
 HARTMANN_C = np.array([1.0, 1.2, 3.0, 3.2])
 
 
 def hartmann_names(u: np.ndarray, name: np.ndarray, p: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """Hartmann's four-dimensional function, moved, times a factor a name."""
     moved = u + 0.25 * (p[None, :4] - 1)
     bumps = np.exp(-(HARTMANN_A[None] * (moved[:, None, :] - HARTMANN_P[None]) ** 2).sum(2))
     return 30 * (bumps @ HARTMANN_C) * names[name]
 
 
 def cliff(u: np.ndarray, name: np.ndarray, p: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """Rises to an edge and falls off; the edge differs a little by name."""
     load = 0.6 * u[:, 0] + 0.4 * u[:, 1]
     edge = 0.65 * p[0] * (1 + 0.1 * (name % 3 - 1))
     ok = 1 / (1 + np.exp((load - edge) / 0.015))
-    return 100 * (0.15 + 0.85 * (load / edge).clip(0, 1.2) ** (2 * p[1])) * ok * np.exp(-(((u[:, 2] - 0.55 * p[2]) / 0.35) ** 2)) * names[name]
+    return (
+        100
+        * (0.15 + 0.85 * (load / edge).clip(0, 1.2) ** (2 * p[1]))
+        * ok
+        * np.exp(-(((u[:, 2] - 0.55 * p[2]) / 0.35) ** 2))
+        * names[name]
+    )
 
 
 def deceptive(u: np.ndarray, name: np.ndarray, p: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """A broad hill, and a higher narrow one elsewhere."""
     broad = 70 * np.exp(-(((u - 0.25 * p[None, :3]) / 0.5) ** 2).sum(1))
     peak = 100 * np.exp(-(((u - np.array([0.75, 0.7, 0.6]) * p[None, :3]) / 0.25) ** 2).sum(1))
     return np.maximum(broad, peak) * names[name]
 
 
 def many_names(u: np.ndarray, name: np.ndarray, p: np.ndarray, names: np.ndarray) -> np.ndarray:
+    """The name decides nearly all."""
     return 100 * names[name] * np.exp(-(((u - 0.5 * p[None, :2]) / 0.5) ** 2).sum(1))
 
 
@@ -196,7 +209,9 @@ def run_ours(problem: Problem, seed: int, noise: str, *, with_prior: bool, limit
     seconds = (time.perf_counter() - start) / len(best)
     recommended = float(problem.truth(opt.recommend())[0])
     return _summary(best, problem.best, limit) | {
-        "seconds": seconds, "trust": trust[-1], "recommended": 1 - recommended / problem.best
+        "seconds": seconds,
+        "trust": trust[-1],
+        "recommended": 1 - recommended / problem.best,
     }
 
 
@@ -219,7 +234,9 @@ def run_optuna(problem: Problem, seed: int, noise: str, *, sampler: str, limit: 
     for _ in range(limit):
         trial = study.ask()
         recipe = {
-            name: trial.suggest_categorical(name, given) if isinstance(given, list) else trial.suggest_float(name, *given)
+            name: trial.suggest_categorical(name, given)
+            if isinstance(given, list)
+            else trial.suggest_float(name, *given)
             for name, given in problem.space.items()
         }
         value = problem.truth(pd.DataFrame([recipe]))
@@ -305,7 +322,9 @@ def report(rows: pd.DataFrame, limit: int) -> None:
     overall = rows.groupby(["level", "method"])[["trials", "reached", "regret_10", "regret_20", "regret_30"]].mean()
     print(overall.round(3).to_string())
     if "trust" in rows:
-        print(rows.groupby(["level", "method"])[["trust", "recommended", "seconds"]].mean().dropna().round(3).to_string())
+        print(
+            rows.groupby(["level", "method"])[["trust", "recommended", "seconds"]].mean().dropna().round(3).to_string()
+        )
     means = rows.groupby(["level", "method"])["trials"].mean()
     peers = [m for m in ("ours, no prior", "optuna gp", "sobol") if m in set(rows.method)]
     for level, against, goal in (("biased", peers, 1 / 3), ("wrong", ["ours, no prior"], 1.1)):
@@ -313,7 +332,8 @@ def report(rows: pd.DataFrame, limit: int) -> None:
             reference = min(means[level, m] for m in against)
             ratio = means[level, "ours, prior"] / reference
             word = "met" if ratio <= goal else "short"
-            print(f"GOAL trials with a {level} prior against {' / '.join(against)}: measured {ratio:.2f}, goal <= {goal:.2f}: {word}")
+            what = f"trials with a {level} prior against {' / '.join(against)}"
+            print(f"GOAL {what}: measured {ratio:.2f}, goal <= {goal:.2f}: {word}")
 
 
 if __name__ == "__main__":

@@ -24,8 +24,10 @@ TRUST_GRID = ((0.0, 0.3), (0.5, 0.2), (0.85, 0.25), (0.97, 0.25))
 """Shares rho^2 and their weights before data [est]; tuned on the synthetic problems of benchmarks/, seeds 0-99."""
 COLD_STEPS, WARM_STEPS = 60, 5
 """Steps of L-BFGS from the priors' means, and from the kernel of an earlier belief."""
-KERNELS = 8
+KERNELS = 6
 """Further kernels per share."""
+MOST_PARTS = 12
+"""The weightiest parts that predictions are made from: each costs time at every candidate."""
 MARGINALISED = 250
 """Up to so many results kernels are averaged over; beyond, the data leave one."""
 NEGLIGIBLE = 1e-2
@@ -146,7 +148,7 @@ def learn(
         parts, weights = fitted(replace(data, extra=extra), {part.rho2: part.logs for part in parts})
     if 0 < len(y) <= MARGINALISED:
         parts, weights = _marginalised(parts, grid)
-    kept = weights >= NEGLIGIBLE
+    kept = weights >= max(NEGLIGIBLE, np.sort(weights)[-MOST_PARTS:][0])
     chosen = tuple(part for part, keep in zip(parts, kept, strict=True) if keep)
     return Belief(prior, chosen, weights[kept] / weights[kept].sum(), centre, scale)
 

@@ -24,6 +24,9 @@ LOG_ODDS = 3.5
 """log(0.97 / 0.03): about 3 % of cell tests are outliers [est]."""
 OUTLIER_SD = 1.0
 """Error that a flagged result is given, in units of the outcomes' sd."""
+FAMILIAR_SD = 0.2
+"""Only where the others know the noise-free outcome to this sd (in units of the outcomes' sd), or to the noise, can a result
+contradict them: elsewhere a surprise is a discovery."""
 FEWEST = 6
 """Below so many results nothing can be told apart."""
 REFIT = 64
@@ -40,7 +43,10 @@ def doubt(layout: Layout, data: Data, part: Posterior) -> Floats:
         mean, sd = part.leave_one_out()
         z, wide = (data.y - mean) / sd, sd**2 + OUTLIER_SD**2
         gain = 0.5 * z**2 * (1.0 - sd**2 / wide) - 0.5 * np.log(wide / sd**2)
-        gain[extra > 0], z[extra > 0] = -np.inf, 0.0
+        noise = np.where(np.isnan(data.variance), np.exp(2.0 * part.logs[-1]), data.variance)
+        latent = np.sqrt(np.maximum(sd**2 - noise - extra, 0.0))
+        unjudged = (extra > 0) | (latent > np.maximum(FAMILIAR_SD, np.sqrt(noise)))
+        gain[unjudged], z[unjudged] = -np.inf, 0.0
         flagged = gain > LOG_ODDS
         if not flagged.any() and (data.n > REFIT or np.abs(z).max() < SUSPECT_Z):
             break
