@@ -127,6 +127,21 @@ def two_capacities(cycles: list[Row]) -> list[Finding]:
     ]
 
 
+def sampling(halves: list[HalfCycle]) -> list[Finding]:
+    """Warn where rows are so far apart that the instant of a switch matters, and no counter of the vendor settles it."""
+    findings = []
+    for number, half in enumerate(halves, start=1):
+        share = half.unsure_mAh / half.charge_mAh if half.charge_mAh > 0 else 0.0
+        if np.isnan(half.vendor_mAh) and share > 2 * WARN_SHARE:
+            kind = "discharge" if half.sign < 0 else "charge"
+            sentence = (
+                f"half-cycle {number} ({kind}): rows are so far apart that the instants of switching leave up to {share:.1%} "
+                "of its charge unsure; log more often, or export the step time"
+            )
+            findings.append(Finding("sampling", "warning", sentence, value=share))
+    return findings
+
+
 def step_clock(series: Series, place: str) -> list[Finding]:
     """Check the step time against the test time inside steps.
 

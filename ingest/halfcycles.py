@@ -43,6 +43,8 @@ class HalfCycle:
     """Integral of |I| V dt."""
     vendor_mAh: float
     """The vendor's own: sum of positive counter differences; NaN where the file has no counter."""
+    unsure_mAh: float = 0.0
+    """Charge of the intervals in which the current was switched at an instant that the file does not tell."""
     rests: int = 0
     """Number of rests inside."""
     pulses: int = 0
@@ -71,7 +73,7 @@ def split(series: Series) -> list[HalfCycle]:
     carrying = np.flatnonzero(direction)
     if not len(carrying):
         return []
-    charge, energy = _per_row(series, direction)
+    charge, energy, unsure = _per_row(series, direction)
     vendor = _vendor_per_row(series, direction)
     edges = np.flatnonzero(np.diff(direction[carrying])) + 1
     firsts = carrying[np.concatenate(([0], edges))]
@@ -88,36 +90,40 @@ def split(series: Series) -> list[HalfCycle]:
                 charge_mAh=float(charge[rows].sum()) / 3600.0,
                 energy_mWh=float(energy[rows].sum()) / 3600.0,
                 vendor_mAh=float(vendor[rows].sum()) if vendor is not None else float("nan"),
+                unsure_mAh=float(unsure[rows].sum()) / 3600.0,
                 rests=int(into_rest[first:last].sum()),
             )
         )
     return _without_pulses(halves)
 
 
-def _per_row(series: Series, direction: NDArray[np.int8]) -> tuple[Floats, Floats]:
-    """Give each row the |charge| (mA s) and |energy| (mW s) of its half-cycle's share of the intervals around it."""
+def _per_row(series: Series, direction: NDArray[np.int8]) -> tuple[Floats, Floats, Floats]:
+    """Give each row |charge| (mA s) and |energy| (mW s) of the intervals around it, and the charge that is unsure (mA s)."""
     time, current, voltage = series.time_s, np.abs(series.current_mA), series.voltage_V
-    charge, energy = np.zeros_like(time), np.zeros_like(time)
+    charge, energy, unsure = np.zeros_like(time), np.zeros_like(time), np.zeros_like(time)
     if len(time) < 2:
-        return charge, energy
+        return charge, energy, unsure
     gap = np.diff(time)
     if series.interval_mean:
         charge[1:] = np.where(direction[1:] != 0, current[1:] * gap, 0.0)
         energy[1:] = charge[1:] * 0.5 * (voltage[1:] + voltage[:-1])
-        return charge, energy
+        return charge, energy, unsure
     jump = _jumps(series, direction)
     smooth = ~jump & (direction[1:] != 0)
     part = np.where(smooth, 0.5 * (current[1:] + current[:-1]) * gap, 0.0)
     charge[1:] += part
     energy[1:] += part * 0.5 * (voltage[1:] + voltage[:-1])
-    before, after = _held(series, jump)
+    before, after, known = _held(series, jump)
     left = np.where(jump & (direction[:-1] != 0), current[:-1] * before, 0.0)
     right = np.where(jump & (direction[1:] != 0), current[1:] * after, 0.0)
     charge[:-1] += left
     energy[:-1] += left * voltage[:-1]
     charge[1:] += right
     energy[1:] += right * voltage[1:]
-    return charge, energy
+    open_gap = np.where(jump & ~known & (gap <= _HOLE * np.concatenate((gap[1:], gap[-1:]))), gap, 0.0)
+    unsure[:-1] += np.where(direction[:-1] != 0, current[:-1] * open_gap, 0.0)
+    unsure[1:] += np.where(direction[1:] != 0, current[1:] * open_gap, 0.0)
+    return charge, energy, unsure
 
 
 def _jumps(series: Series, direction: NDArray[np.int8]) -> NDArray[np.bool_]:
@@ -132,8 +138,8 @@ def _jumps(series: Series, direction: NDArray[np.int8]) -> NDArray[np.bool_]:
     return np.asarray(jump | stepped, dtype=bool)
 
 
-def _held(series: Series, jump: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Return, per interval, for how long the current before and the current after it flowed (only meaningful at a jump).
+def _held(series: Series, jump: NDArray[np.bool_]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Return, per interval, for how long the current before and after it flowed, and whether the file tells it.
 
     A hole much longer than its neighbours is no current: neither side is stretched over it.
     """
@@ -144,6 +150,7 @@ def _held(series: Series, jump: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     first_stamp_opens = len(gap) > 0 and time[0] < 0.5 * gap[0]
     before = np.where(_even_before(gap) & first_stamp_opens, gap, 0.0)
     after = np.where(gap - before <= _HOLE * following, gap - before, 0.0)
+    known = np.zeros(len(gap), dtype=bool)
     if series.step_time_s is not None:
         since = series.step_time_s[1:]
         goes_on = np.abs(since - series.step_time_s[:-1] - gap) <= 1e-3 * gap + 1e-6
@@ -151,7 +158,7 @@ def _held(series: Series, jump: NDArray[np.bool_]) -> tuple[Floats, Floats]:
         after = np.where(known, np.minimum(since, gap), after)
         rest = gap - after
         before = np.where(known, np.where(rest <= _HOLE * last, rest, 0.0), before)
-    return before, after
+    return before, after, known
 
 
 def _even_before(gap: Floats) -> NDArray[np.bool_]:
@@ -221,6 +228,7 @@ def _joined(halves: list[HalfCycle]) -> list[HalfCycle]:
                 charge_mAh=before.charge_mAh + half.charge_mAh,
                 energy_mWh=before.energy_mWh + half.energy_mWh,
                 vendor_mAh=before.vendor_mAh + half.vendor_mAh,
+                unsure_mAh=before.unsure_mAh + half.unsure_mAh,
                 rests=before.rests + half.rests,
                 pulses=before.pulses + half.pulses,
             )

@@ -103,7 +103,7 @@ def _series(found: formats.Found, series: Series, facts: CellFacts, arguments: M
     checks.refuse_sweep(series, halves, place)
     findings.append(checks.sign(series, place))
     findings.append(checks.time_unit(series, place))
-    findings += checks.step_clock(series, place) + checks.gaps(series, halves)
+    findings += checks.step_clock(series, place) + checks.gaps(series, halves) + checks.sampling(halves)
     begins = cycles.first_direction(halves)
     start: Start = arguments["start"] or begins
     if start != begins:
