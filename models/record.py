@@ -3,22 +3,30 @@
     Q(n) = chi(n) [m q + q_SSE(n)] u(n):  chi from its own law with ln F a cubic Hermite through the anchors (their rates are
     known), u (what the cell makes of the reached capacity) linear in ln n; likewise voltages and the charge.
 
-The error of the jump is estimated by leaving out each anchor in turn: halving the step of a piecewise linear u quarters
-its error, so a quarter of the difference seen is what is left. Valid between the first and the last anchor.
+Valid between the first and the last anchor; `spacing` chooses the anchors by an estimate of the error.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from models.ageing import activated
 from models.electrode import reached_mAh_cm2, sse_capacity_mAh_cm2, theoretical_capacity_mAh_cm2
-from models.inputs import Inputs, with_cycle_axis
+from models.inputs import Inputs, take, with_cycle_axis
 from models.parameters import Values
-from models.physics import Run
+from models.physics import Run, run
+
+JUMP_ERROR = 5e-3
+"""Largest move of a capacity, relative to its peak, when the spacing of the anchors is halved."""
+
+SPACINGS = (1.8, 1.8**0.5, 1.8**0.25, 1.8**0.125)
+"""Ratios of neighbouring anchors that are tried, each the root of the one before."""
 
 
 @dataclass(frozen=True)
@@ -31,84 +39,99 @@ class Record:
     sse_mAh_cm2: Tensor
     mean_discharge_V: Tensor
     mean_charge_V: Tensor
-    relative_jump_error: Tensor
 
 
-def discharge_at(x: Inputs, run: Run, cycles: Tensor, p: Values) -> Tensor:
+def discharge_at(x: Inputs, followed: Run, cycles: Tensor, p: Values) -> Tensor:
     """Discharge capacity at any cycles within the run, (*states, cycles)."""
-    active, own = _reached_at(x, run, cycles, p)
-    return (active + own) * _linear(_use(x, run, p), run, cycles)
+    active, own = _reached_at(x, followed, cycles, p)
+    return (active + own) * _linear(_use(x, followed, p), followed, cycles)
 
 
-def own_share_at(x: Inputs, run: Run, cycles: Tensor, p: Values) -> Tensor:
+def own_share_at(x: Inputs, followed: Run, cycles: Tensor, p: Values) -> Tensor:
     """Share of the discharge that is the electrolyte's own redox, (*states, cycles)."""
-    active, own = _reached_at(x, run, cycles, p)
+    active, own = _reached_at(x, followed, cycles, p)
     return own / (active + own).clamp(min=1e-12)
 
 
-def every_cycle(x: Inputs, run: Run, p: Values) -> Record:
+def every_cycle(x: Inputs, followed: Run, p: Values) -> Record:
     """The record of cycles 1 to the last anchor; the run must have charges."""
-    if run.charges is None:
+    if followed.charges is None:
         raise ValueError("a record needs the charges: run(..., charges=True)")
-    last = run.cycles[-1]
+    last = followed.cycles[-1]
     cycles = torch.arange(1, last + 1, dtype=torch.float64, device=x.speed_rpm.device)
-    discharge = discharge_at(x, run, cycles, p)
-    own = own_share_at(x, run, cycles, p)
-    recharged = run.charges.capacity_mAh_cm2 / run.discharges.capacity_mAh_cm2.clamp(min=1e-9)
+    discharge = discharge_at(x, followed, cycles, p)
+    own = own_share_at(x, followed, cycles, p)
+    recharged = followed.charges.capacity_mAh_cm2 / followed.discharges.capacity_mAh_cm2.clamp(min=1e-9)
     # What has lost contact since the discharge cannot be charged; the electrolyte's own redox stays.
-    share = _linear(list(run.at_anchors(recharged)), run, cycles) * (own + (1 - own) * _kept(run, cycles))
+    share = _linear(list(followed.at_anchors(recharged)), followed, cycles) * (
+        own + (1 - own) * _kept(followed, cycles)
+    )
     return Record(
         cycles=cycles,
         discharge_mAh_cm2=discharge,
         charge_mAh_cm2=discharge * share,
         sse_mAh_cm2=discharge * own,
-        mean_discharge_V=_linear(list(run.at_anchors(run.discharges.mean_voltage_V)), run, cycles),
-        mean_charge_V=_linear(list(run.at_anchors(run.charges.mean_voltage_V)), run, cycles),
-        relative_jump_error=jump_error(x, run, p),
+        mean_discharge_V=_linear(list(followed.at_anchors(followed.discharges.mean_voltage_V)), followed, cycles),
+        mean_charge_V=_linear(list(followed.at_anchors(followed.charges.mean_voltage_V)), followed, cycles),
     )
 
 
-def jump_error(x: Inputs, run: Run, p: Values) -> Tensor:
-    """Estimated relative error of the capacity between anchors, the worst of each design, (*states)."""
-    use = _use(x, run, p)
-    n = [float(torch.log(torch.tensor(float(c)))) for c in run.cycles]
-    worst = torch.zeros_like(use[0])
-    # From cycle 1 to 2 the first cycle's break is not smooth, and both are always solved.
-    for k in range(2, len(use) - 1):
-        weight = (n[k] - n[k - 1]) / (n[k + 1] - n[k - 1])
-        skipped = use[k - 1] * (1 - weight) + use[k + 1] * weight
-        worst = torch.maximum(worst, 0.25 * (skipped / use[k].clamp(min=1e-9) - 1).abs())
-    return worst
+def spacing(x: Inputs, p: Values, *, last: int, also: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
+    """Choose for each of n designs, by itself, how dense its anchors must be.
+
+    Quick trajectories tell: the spacing is halved (in ln n) until that moves no capacity by more than `JUMP_ERROR` of the
+    peak. The last move is told as the error: for a method of second order more than what is left.
+
+    Returns:
+        Ratio of neighbouring anchors, (n,), one of `SPACINGS`; estimated error of jumping relative to the peak, (n,).
+    """
+    seen = torch.unique(torch.round(torch.logspace(0, math.log10(last), 40, dtype=torch.float64)))
+    chosen = torch.full((x.n,), SPACINGS[-1], dtype=torch.float64)
+    error = torch.zeros(x.n, dtype=torch.float64)
+    left = torch.arange(x.n)
+    coarse: Tensor | None = None
+    for ratio, finer in pairwise((*SPACINGS, SPACINGS[-1] ** 0.5)):
+        part = take(x, left)
+        if coarse is None:
+            coarse = discharge_at(part, run(part, p, last=last, also=also, ratio=ratio), seen, p)
+        fine = discharge_at(part, run(part, p, last=last, also=also, ratio=finer), seen, p)
+        moved = ((coarse - fine).abs() / fine.amax(-1, keepdim=True)).amax(-1)
+        good = moved <= JUMP_ERROR
+        chosen[left], error[left] = ratio, moved
+        left, coarse = left[~good], fine[~good]
+        if not len(left):
+            break
+    return chosen, error
 
 
-def _use(x: Inputs, run: Run, p: Values) -> list[Tensor]:
+def _use(x: Inputs, followed: Run, p: Values) -> list[Tensor]:
     """Discharge over reached capacity at each anchor."""
-    path = run.trajectory
+    path = followed.trajectory
     return [
-        q / sum(reached_mAh_cm2(x, run.powder, contact=chi, cycle=float(n), p=p), start=torch.tensor(1e-9))
+        q / sum(reached_mAh_cm2(x, followed.powder, contact=chi, cycle=float(n), p=p), start=torch.tensor(1e-9))
         for q, chi, n in zip(path.discharge_mAh_cm2, path.contact, path.cycles, strict=True)
     ]
 
 
-def _reached_at(x: Inputs, run: Run, cycles: Tensor, p: Values) -> tuple[Tensor, Tensor]:
+def _reached_at(x: Inputs, followed: Run, cycles: Tensor, p: Values) -> tuple[Tensor, Tensor]:
     """Capacity in reach of the active and of the electrolyte at any cycles, (*states, cycles) each."""
-    mixed = run.powder.mixing.contact[..., None] * sse_capacity_mAh_cm2(with_cycle_axis(x), cycles, _columns(p))
-    access = run.powder.composite.electron_access[..., None]
+    mixed = followed.powder.mixing.contact[..., None] * sse_capacity_mAh_cm2(with_cycle_axis(x), cycles, _columns(p))
+    access = followed.powder.composite.electron_access[..., None]
     theory = theoretical_capacity_mAh_cm2(x)[..., None]
-    return access * _contact_at(run, cycles, p) * theory, access * mixed
+    return access * _contact_at(followed, cycles, p) * theory, access * mixed
 
 
-def _contact_at(run: Run, cycles: Tensor, p: Values) -> Tensor:
-    path = run.trajectory
+def _contact_at(followed: Run, cycles: Tensor, p: Values) -> Tensor:
+    path = followed.trajectory
     odds = path.start_log_odds[..., None] + path.gain_log_odds[..., None] * activated(cycles, _columns(p))
-    later = torch.sigmoid(odds) * torch.exp(_log_kept(run, cycles))
+    later = torch.sigmoid(odds) * torch.exp(_log_kept(followed, cycles))
     return torch.where(cycles < 2, path.contact[0][..., None], later)
 
 
-def _log_kept(run: Run, cycles: Tensor) -> Tensor:
+def _log_kept(followed: Run, cycles: Tensor) -> Tensor:
     """Cubic Hermite through ln F, whose slope at each anchor is known."""
-    path = run.trajectory
-    at = torch.tensor(run.cycles, dtype=torch.float64, device=cycles.device)
+    path = followed.trajectory
+    at = torch.tensor(followed.cycles, dtype=torch.float64, device=cycles.device)
     left, width, t = _place(at, cycles)
     value, slope = torch.stack(path.log_kept, -1), -torch.stack(path.loss_rate, -1)
     right = (left + 1).clamp(max=len(at) - 1)
@@ -120,16 +143,16 @@ def _log_kept(run: Run, cycles: Tensor) -> Tensor:
     return h00 * y0 + h10 * width * slope0 + h01 * y1 + h11 * width * slope1
 
 
-def _kept(run: Run, cycles: Tensor) -> Tensor:
+def _kept(followed: Run, cycles: Tensor) -> Tensor:
     """Share of a discharge's active that is still in contact when it is charged."""
-    here = _log_kept(run, cycles)
-    step = torch.diff(here, dim=-1, append=here[..., -1:] - run.trajectory.loss_rate[-1][..., None])
-    return torch.where(cycles < 2, run.trajectory.reversibility[..., None], torch.exp(step))
+    here = _log_kept(followed, cycles)
+    step = torch.diff(here, dim=-1, append=here[..., -1:] - followed.trajectory.loss_rate[-1][..., None])
+    return torch.where(cycles < 2, followed.trajectory.reversibility[..., None], torch.exp(step))
 
 
-def _linear(anchored: list[Tensor], run: Run, cycles: Tensor) -> Tensor:
+def _linear(anchored: list[Tensor], followed: Run, cycles: Tensor) -> Tensor:
     """Interpolate anchored values linearly in ln n."""
-    at = torch.log(torch.tensor(run.cycles, dtype=torch.float64, device=cycles.device))
+    at = torch.log(torch.tensor(followed.cycles, dtype=torch.float64, device=cycles.device))
     left, _, t = _place(at, torch.log(cycles))
     value = torch.stack(anchored, -1)
     return value[..., left] * (1 - t) + value[..., (left + 1).clamp(max=len(at) - 1)] * t

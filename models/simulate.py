@@ -7,12 +7,13 @@ like any other, and quick's own error enters as one more independent term.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from campaign import materials as campaign_materials
 from campaign import outcome as campaign_outcome
@@ -24,7 +25,7 @@ from models.cell import Fidelity, HalfCycle
 from models.inputs import Inputs, encode, take
 from models.parameters import Parameters, Values, load
 from models.physics import Run, run
-from models.record import Record, every_cycle
+from models.record import Record, every_cycle, spacing
 
 CHUNK = 1024
 """Designs (times draws) that are solved at once: bounds the memory."""
@@ -41,6 +42,7 @@ class Simulation:
         outcome: one row a design; with draws, each column `x` has `x_p05` and `x_p95` beside it.
         warnings: sentences of each design.
         curves: long table of voltage against capacity at the anchor cycles that were solved.
+        jump_error_pct: estimated error of cycle jumping, in % of each design's peak capacity.
     """
 
     designs: pd.DataFrame
@@ -49,6 +51,7 @@ class Simulation:
     outcome: pd.DataFrame
     warnings: list[list[str]]
     curves: pd.DataFrame
+    jump_error_pct: pd.Series
 
 
 def simulate(
@@ -83,16 +86,29 @@ def simulate(
                 raise Refusal(f"row {label}: {sentence}" if len(full) > 1 else sentence)
     known = parameters or load()
     told = limits.warnings(full, materials=stock)
-    parts = [_follow(group, stock, known, fidelity=fidelity, draws=draws, seed=seed) for group in _same_length(full)]
-    composite, cycling, outcome, curves = (pd.concat(tables) for tables in zip(*parts, strict=True))
+    parts = [
+        _follow(some, stock, known, ratio=ratio, fidelity=fidelity, draws=draws, seed=seed)
+        for group in _same_length(full)
+        for ratio, some in _same_spacing(group, stock, known)
+    ]
     return Simulation(
         designs=full,
-        composite=composite.loc[full.index],
-        cycling=cycling.reset_index(drop=True),
-        outcome=outcome.loc[full.index],
+        composite=pd.concat([part.composite for part in parts]).loc[full.index],
+        cycling=_in_order(pd.concat([part.cycling for part in parts], ignore_index=True), full.index),
+        outcome=pd.concat([part.outcome for part in parts]).loc[full.index],
         warnings=told,
-        curves=curves.reset_index(drop=True),
+        curves=_in_order(pd.concat([part.curves for part in parts], ignore_index=True), full.index),
+        jump_error_pct=pd.concat([part.jump_error_pct for part in parts]).loc[full.index],
     )
+
+
+@dataclass(frozen=True)
+class _Part:
+    composite: pd.DataFrame
+    cycling: pd.DataFrame
+    outcome: pd.DataFrame
+    curves: pd.DataFrame
+    jump_error_pct: pd.Series
 
 
 def _same_length(full: pd.DataFrame) -> list[pd.DataFrame]:
@@ -101,17 +117,45 @@ def _same_length(full: pd.DataFrame) -> list[pd.DataFrame]:
     return [group.iloc[at : at + CHUNK] for group in groups for at in range(0, len(group), CHUNK)]
 
 
-_Tables = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]
+def _reported(group: pd.DataFrame) -> tuple[int, ...]:
+    last = int(group["cycles"].iloc[0])
+    return (*(n for n in campaign_outcome.STANDARD_CYCLES if n <= last), last)
+
+
+def _same_spacing(
+    group: pd.DataFrame, stock: Materials, known: Parameters
+) -> Iterator[tuple[tuple[float, Tensor], pd.DataFrame]]:
+    """Split designs by the spacing of anchors that each needs; what a design gets does not depend on its neighbours."""
+    with torch.no_grad():
+        ratio, error = spacing(
+            encode(group, stock), known.values(), last=int(group["cycles"].iloc[0]), also=_reported(group)
+        )
+    for one in torch.unique(ratio):
+        mine = torch.nonzero(ratio == one)[:, 0]
+        yield (float(one), error[mine]), group.iloc[mine.numpy()]
+
+
+def _in_order(table: pd.DataFrame, index: pd.Index) -> pd.DataFrame:
+    """Rows by the order of their designs."""
+    place = pd.Series(np.arange(len(index)), index=index)
+    order = np.argsort(place.loc[table["design"]].to_numpy(), kind="stable")
+    return table.iloc[order].reset_index(drop=True)
 
 
 def _follow(
-    group: pd.DataFrame, stock: Materials, known: Parameters, *, fidelity: Fidelity, draws: int, seed: int
-) -> _Tables:
-    last = int(group["cycles"].iloc[0])
-    reported = (*(n for n in campaign_outcome.STANDARD_CYCLES if n <= last), last)
+    group: pd.DataFrame,
+    stock: Materials,
+    known: Parameters,
+    *,
+    ratio: tuple[float, Tensor],
+    fidelity: Fidelity,
+    draws: int,
+    seed: int,
+) -> _Part:
+    last, reported = int(group["cycles"].iloc[0]), _reported(group)
     x, p = encode(group, stock), known.values()
     with torch.no_grad():
-        followed = run(x, p, last=last, also=reported, fidelity=fidelity, charges=True)
+        followed = run(x, p, last=last, also=reported, fidelity=fidelity, charges=True, ratio=ratio[0])
         composite = _composite(x, followed, p, group.index)
         cycling = _cycling(every_cycle(x, followed, p), group.index)
         outcome = campaign_outcome.derive(cycling, group, stock, cycles=reported).join(composite)
@@ -122,7 +166,8 @@ def _follow(
             )
             outcome = outcome.join(_bands(outcome, relative, level, draws=draws, seed=seed))
             outcome = outcome[_beside(list(outcome.columns))]
-    return composite, cycling, outcome, _curves(followed, group.index)
+    jumped = pd.Series(100 * ratio[1].numpy(), index=group.index, name="jump_error_pct")
+    return _Part(composite, cycling, outcome, _curves(followed, group.index), jumped)
 
 
 def _composite(x: Inputs, followed: Run, p: Values, index: pd.Index) -> pd.DataFrame:

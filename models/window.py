@@ -101,7 +101,7 @@ def _field(ln_speed: np.ndarray, ln_time: np.ndarray, *, draws: int, seed: int) 
     """Unit-variance smooth fields over the grid, (draws, speeds * times); the kernel is a product, so is its root."""
     white = np.random.default_rng([seed, 55]).standard_normal((draws, len(ln_speed), len(ln_time)))
     roots = [_root(ln_speed, _LENGTH_LN_SPEED), _root(ln_time, _LENGTH_LN_TIME)]
-    return np.einsum("ij,djk,lk->dil", roots[0], white, roots[1]).reshape(draws, -1)
+    return np.asarray(np.einsum("ij,djk,lk->dil", roots[0], white, roots[1])).reshape(draws, -1)
 
 
 def _root(at: np.ndarray, length: float) -> np.ndarray:
