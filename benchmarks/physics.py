@@ -44,12 +44,12 @@ def cells(seed: int, n: int) -> tuple[CellDesign, cell_mesh.Mesh]:
     import physics_pybamm
 
     drawn = cell_box.draw(2 * n + 64, seed=seed)
-    mesh = cell_mesh.build(physics_pybamm.even_edges(NODES).expand(drawn.n, -1))
+    mesh = cell_mesh.build(physics_pybamm.common_edges(NODES).expand(drawn.n, -1))
     halves = ours(drawn, mesh, Tolerances())
     passed = torch.stack([h.charge[:, -1] * (h.status == CUTOFF) for h in halves]).amin(0)
     alive = (passed > 0.05).nonzero()[:n, 0]
     design = CellDesign(*(field[alive] for field in drawn.tensors()))
-    return design, cell_mesh.build(physics_pybamm.even_edges(NODES).expand(design.n, -1))
+    return design, cell_mesh.build(physics_pybamm.common_edges(NODES).expand(design.n, -1))
 
 
 def ours(
@@ -75,38 +75,20 @@ def pybamm_cycle(design: CellDesign, starts: list[np.ndarray], rtol: float) -> n
     out = np.full((2, design.n), np.nan)
     for row, direction in enumerate((+1, -1)):
         if (direction, 0.0) not in _solvers:
-            _solvers[direction, 0.0] = physics_pybamm.model(NODES, direction)
+            _solvers[direction, 0.0] = physics_pybamm.compact(NODES, direction)
         if (direction, rtol) not in _solvers:
             _solvers[direction, rtol] = pybamm.IDAKLUSolver(
                 rtol=rtol, atol=0.1 * rtol, on_failure="ignore", store_first_last=True,
                 options={"compile": True, "num_threads": 1, "silence_sundials_errors": True},
             )  # fmt: skip
         scaled = cell_scaled.scale(design, direction=direction)
-        inputs = [
-            dict(zip(physics_pybamm.NAMES, map(float, p), strict=True))
-            | {f"{name}_0": value[:, None] for name, value in zip(physics_pybamm.STATES, (*s, w), strict=True)}
-            for p, s, w in zip(scaled, state, starts[row], strict=True)
-        ]
-        solved = _solve(_solvers[direction, rtol], _solvers[direction, 0.0], inputs)
+        inputs = physics_pybamm.inputs_of(scaled, state, starts[row])
+        solved = physics_pybamm.solve(_solvers[direction, rtol], _solvers[direction, 0.0], inputs)
         out[row] = [s.t[-1] if s else np.nan for s in solved]
         state = np.stack(
             [s.y[: 3 * NODES, -1].reshape(3, NODES) if s else z for s, z in zip(solved, state, strict=True)]
         )
     return out
-
-
-def _solve(solver: Any, model: Any, inputs: list[dict[str, Any]]) -> list[Any]:
-    """Solutions of a list of inputs; None where PyBaMM gives up, found by halving the list."""
-    import pybamm
-
-    try:
-        solved = solver.solve(model, [0, 1.2], inputs=inputs)
-    except pybamm.SolverError:
-        if len(inputs) == 1:
-            return [None]
-        half = len(inputs) // 2
-        return _solve(solver, model, inputs[:half]) + _solve(solver, model, inputs[half:])
-    return solved if isinstance(solved, list) else [solved]
 
 
 def work(task: tuple[str, int, int, int, int, float]) -> tuple[float, float, np.ndarray]:
