@@ -140,7 +140,7 @@ def _write(
 ) -> Taken:
     ledger, name, key = session.ledger, cell.id, f"file {file.sha256} {cell.id}"
     standing = ledger.cycling(session.name, with_excluded=True)
-    beside = rows.against(new.table, standing, name)
+    beside = rows.against(new.table, ledger.cycling(session.name, with_excluded=True, superseded=True), name)
     if len(beside.contradicting) and related.kind == "extends" and not said.amend:
         # The file's past is unchanged, so a person corrected these cycles in the ledger: that stands.
         new = replace(new, table=new.table.drop(beside.contradicting.index))
