@@ -38,7 +38,10 @@ def arbin_rows(rows, cycle=1, start_mAh=0.0):
     ]
 
 
-ARBIN = "Data_Point,Test_Time(s),Step_Time(s),Step_Index,Cycle_Index,Current(A),Voltage(V),Charge_Capacity(Ah),Discharge_Capacity(Ah)"
+ARBIN = (
+    "Data_Point,Test_Time(s),Step_Time(s),Step_Index,Cycle_Index,Current(A),Voltage(V),"
+    "Charge_Capacity(Ah),Discharge_Capacity(Ah)"
+)
 
 
 def test_arbin_whose_counter_never_resets_and_whose_cycle_stays_1(tmp_path):
@@ -78,11 +81,14 @@ def test_arbin_workbook_with_an_information_sheet(tmp_path):
     assert found.cell_id == "LS-07"
 
 
-NEWARE = "DataPoint,Cycle Index,Step Index,Step Type,Time,Total Time,Current(A),Voltage(V),Capacity(Ah),Chg. Cap.(Ah),DChg. Cap.(Ah)"
+NEWARE = (
+    "DataPoint,Cycle Index,Step Index,Step Type,Time,Total Time,Current(A),Voltage(V),Capacity(Ah),"
+    "Chg. Cap.(Ah),DChg. Cap.(Ah)"
+)
 
 
 def clock(seconds):
-    whole = int(round(seconds))
+    whole = round(seconds)
     return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
@@ -114,7 +120,10 @@ def test_neware_csv_whose_counter_resets_with_every_step(tmp_path):
 
 
 def test_neware_layered_export_is_refused_with_the_export_that_helps(tmp_path):
-    text = "Cycle ID,Cap_Chg(mAh),Cap_DChg(mAh)\n,Step ID,Step Name,Capacity(mAh)\n,,Record ID,Time(h:min:s.ms),Voltage(V)\n1,0.9,1\n"
+    text = (
+        "Cycle ID,Cap_Chg(mAh),Cap_DChg(mAh)\n,Step ID,Step Name,Capacity(mAh)\n"
+        ",,Record ID,Time(h:min:s.ms),Voltage(V)\n1,0.9,1\n"
+    )
     with pytest.raises(Refusal, match="layered export"):
         ingest.inspect(write(tmp_path / "n.csv", text))
 
@@ -176,7 +185,7 @@ def test_time_as_a_clock_reading(tmp_path, form):
     rows = record(TWO_CYCLES, dt_s=60, logged="both")
     body = []
     for t, _, _, i, v, _, _ in rows.tolist():
-        whole = int(round(t))
+        whole = round(t)
         h = whole // 3600
         body.append([form.format(h=h, d=h // 24, r=h % 24, m=whole // 60 % 60, s=whole % 60), f"{i:.6f}", f"{v:.4f}"])
     check(write(tmp_path / "c.csv", table("Time,Current(mA),Voltage(V)", body)), "csv")
