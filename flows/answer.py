@@ -11,6 +11,7 @@ import pandas as pd
 from campaign import outcome
 from campaign.spec import CampaignSpec, Range, Stopping
 from flows.choose import Chooser
+from review.words import label
 
 if TYPE_CHECKING:
     from surrogate import Optimiser
@@ -186,7 +187,7 @@ def _bound_notes(spec: CampaignSpec, recipe: dict[str, Any]) -> list[str]:
         for end, word in ((item.low, "lowest"), (item.high, "highest")):
             if abs(recipe[name] - end) <= margin:
                 notes.append(
-                    f"{name} {recipe[name]:g} stands on the {word} value allowed: a bound, not an optimum found inside."
+                    f"{label(name)}: {recipe[name]:g} stands on the {word} value allowed: a bound, not an optimum found inside."
                 )
     return notes
 
@@ -202,7 +203,7 @@ def _flat_notes(spec: CampaignSpec, optimiser: Optimiser, recipe: dict[str, Any]
         doubt = float((predicted["p95"] - predicted["p05"]).mean())
         if len(values) > 1 and spread < _UNIDENTIFIED * doubt:
             notes.append(
-                f"{name} is not identified: over its whole range the expected outcome changes by {spread:.3g}, its 90 % "
+                f"{label(name)} is not identified: over its whole range the expected outcome changes by {spread:.3g}, its 90 % "
                 f"interval is {doubt:.3g} wide."
             )
     return notes

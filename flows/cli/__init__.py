@@ -26,6 +26,7 @@ _COMMANDS = {
     "sync": ("review", "rebuild the MLflow copy from the ledger"),
     "simulate": ("physics", "composite and cycling record of one recipe"),
     "facts": ("physics", "the paper's rows beside the model's, with residuals"),
+    "calibrate": ("physics", "refit the physics to the campaign's own measurements"),
     "doctor": ("doctor", "what is installed, reachable, writable, and at which version"),
 }
 """Command -> its module under flows/cli, and the line that `--help` shows without importing it."""
