@@ -45,7 +45,7 @@ def campaign_view(session: Session) -> tuple[CampaignView, Answer | None]:
     """Build the view and the answer of a campaign, all of one moment of the ledger."""
     reader = session.reader
     choice = choose.chooser(session, reader)
-    found = answer(session.spec, choice)
+    found = answer(session, choice)
     table = trials_table(session, reader)
     own = table["evaluator"].eq(session.spec.evaluator)
     cycling = evidence.record(reader, session.name).rename(columns={"trial": "trial_id"})

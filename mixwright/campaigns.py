@@ -74,7 +74,7 @@ class Campaign:
         from flows.answer import answer
         from flows.choose import chooser
 
-        found = answer(self.session.spec, chooser(self.session, self.session.reader))
+        found = answer(self.session, chooser(self.session, self.session.reader))
         if found is None:
             return None
         return {
