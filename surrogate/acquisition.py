@@ -24,8 +24,9 @@ def log_expected_improvement(mean: Floats, sd: Floats, best: float) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         near = np.log(np.exp(density) + z * np.exp(log_ndtr(z)))
         # phi(z) + z Phi(z) = phi(z) [1 + z sqrt(pi/2) erfcx(-z / sqrt 2)]; below -1e3 it tends to phi(z) / z^2.
-        bracket = np.log1p(z * np.sqrt(np.pi / 2.0) * erfcx(-z / np.sqrt(2.0)))
-        far = density + np.where(z > -1e3, bracket, -2.0 * np.log(np.abs(z)))
+        below = np.minimum(z, -1.0)  # used there only; erfcx overflows on the other side
+        bracket = np.log1p(below * np.sqrt(np.pi / 2.0) * erfcx(-below / np.sqrt(2.0)))
+        far = density + np.where(z > -1e3, bracket, -2.0 * np.log(-below))
     return np.asarray(np.where(z > -1.0, near, far) + np.log(sd))
 
 

@@ -22,13 +22,13 @@ Floats = npt.NDArray[np.float64]
 
 TRUST_GRID = ((0.0, 0.3), (0.5, 0.2), (0.85, 0.25), (0.97, 0.25))
 """Shares rho^2 and their weights before data [est]; tuned on the synthetic problems of benchmarks/, seeds 0-99."""
-COLD_STEPS, WARM_STEPS = 60, 5
+COLD_STEPS, WARM_STEPS = 60, 8
 """Steps of L-BFGS from the priors' means, and from the kernel of an earlier belief."""
 KERNELS = 6
 """Further kernels per share."""
 MOST_PARTS = 12
 """The weightiest parts that predictions are made from: each costs time at every candidate."""
-MARGINALISED = 250
+MARGINALISED = 100
 """Up to so many results kernels are averaged over; beyond, the data leave one."""
 NEGLIGIBLE = 1e-2
 """Parts with less weight are left out of draws and predictions."""
@@ -132,7 +132,9 @@ def learn(
         np.zeros(len(y)),
     )
     grid = dict(TRUST_GRID) if prior.width else {0.0: 1.0}
-    starts = {part.rho2: part.logs for part in earlier.parts} if earlier else {}
+    # The likeliest kernel of each share comes last and stays.
+    known = sorted(earlier.parts, key=lambda part: part.log_evidence) if earlier else []
+    starts = {part.rho2: part.logs for part in known}
     shares = list(starts or grid)
     steps = WARM_STEPS if earlier else COLD_STEPS
 
