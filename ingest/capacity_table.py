@@ -55,7 +55,8 @@ _CAPACITIES = ("capacity", "capacity_per_mass", "capacity_per_area")
 
 def is_capacity_table(headers: list[Header]) -> bool:
     """Say whether a table with these headers lists capacities by cycle."""
-    no_series = find(headers, "time_s") is None or find(headers, "current_mA") is None
+    timed = find(headers, "time_s") is not None or find(headers, "step_time_s") is not None
+    no_series = not timed or find(headers, "current_mA") is None
     return (
         no_series
         and find(headers, "cycle") is not None

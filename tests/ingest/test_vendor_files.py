@@ -119,6 +119,20 @@ def test_neware_csv_whose_counter_resets_with_every_step(tmp_path):
     assert found.cycles["cycle"].tolist() == [1] and found.cycles["vendor_cycle"].tolist() == [7]
 
 
+def test_neware_csv_with_step_time_alone(tmp_path):
+    header = (
+        "Record Index,Status,JumpTo,Cycle,Step,Cur(mA),Voltage(V),CapaCity(mAh),Energy(mWh),Relative Time(h:min:s.ms)"
+    )
+    rows = []
+    for n, (_, step, s, i, v, _, _) in enumerate(record(TWO_CYCLES, dt_s=30, logged="both").tolist()):
+        state = "Rest" if i == 0 else ("CC_Chg" if i > 0 else "CC_DChg")
+        rows.append(
+            [n + 1, state, 1, 1, int(step), f"{i:.5f}", f"{v:.4f}", f"{abs(i) * s / 3600:.7f}", 0, clock(s) + ".000"]
+        )
+    found = ingest.inspect(write(tmp_path / "n.csv", table(header, rows)))
+    assert found.cycles["discharge_capacity_mAh"].tolist() == pytest.approx(DISCHARGE, rel=0.003)
+
+
 def test_neware_layered_export_is_refused_with_the_export_that_helps(tmp_path):
     text = (
         "Cycle ID,Cap_Chg(mAh),Cap_DChg(mAh)\n,Step ID,Step Name,Capacity(mAh)\n"
