@@ -60,8 +60,9 @@ class Campaign:
         """
         from flows import take_in
 
-        facts = {"active_mass_mg": active_mass_mg, "area_cm2": area_cm2}
-        return take_in.take_in(self.session, Path(path), by=by or who(), cell=cell, **facts).sentence
+        return take_in.take_in(
+            self.session, Path(path), by=by or who(), cell=cell, active_mass_mg=active_mass_mg, area_cm2=area_cm2
+        ).sentence
 
     def tick(self) -> str:
         """Do all that can be done now, once; returns what was done in a sentence."""
