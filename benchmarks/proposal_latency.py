@@ -93,6 +93,8 @@ def ax(problem: Problem, recipes: pd.DataFrame, values: np.ndarray) -> Ask:
         ]
     )
     client.configure_optimization(objective="value")
+    # Ax's first proposal would be the centre of the space, whatever was told: no model, no time.
+    client.configure_generation_strategy(initialize_with_center=False)
     for row, value in zip(recipes.to_dict("records"), values, strict=True):
         index = client.attach_trial(parameters=row)
         client.complete_trial(trial_index=index, raw_data={"value": float(value)})
