@@ -38,11 +38,20 @@ _DISCHARGE = (
     "arealcapacity",
 )
 _CHARGE = (
-    *tuple(
-        name.replace("discharge", "charge").replace("dischg", "chg").replace("dchg", "chg") for name in _DISCHARGE[:-4]
-    ),
+    "chargecapacity",
+    "chargearealcapacity",
+    "arealchargecapacity",
+    "chargespecificcapacity",
+    "specificchargecapacity",
+    "specificcapacitycharge",
+    "capacitycharge",
+    "chargecap",
+    "chgcapacity",
+    "chgcap",
+    "chgspeccap",
     "qchg",
     "qcharge",
+    "qcha",
     "qc",
 )
 _EFFICIENCY = ("coulombicefficiency", "ce", "efficiency", "cesamecycle", "ceoutin")

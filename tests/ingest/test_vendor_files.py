@@ -379,3 +379,39 @@ def test_mass_is_never_guessed(tmp_path):
         ingest.read_cycler(path)
     found = ingest.inspect(path)
     assert found.flagged and found.cycles["discharge_capacity_mAh_g"].tolist() == [1200.0]
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["Qdis (mAh),Qchg (mAh)", "Q_discharge/mAh,Q_charge/mAh", "DChg. Cap. (mAh),Chg. Cap. (mAh)", "qd_mAh,qc_mAh"],
+)
+def test_discharge_and_charge_are_never_confused(tmp_path, names):
+    for header, order in ((names, (0, 1)), (",".join(reversed(names.split(","))), (1, 0))):
+        rows = [[n, *[(6.28, 5.9)[k] - 0.1 * n for k in order]] for n in (1, 2)]
+        found = ingest.inspect(write(tmp_path / "t.csv", table(f"Cycle #,{header}", rows)))
+        assert found.cycles["discharge_capacity_mAh"].tolist() == pytest.approx([6.18, 6.08])
+        assert found.cycles["charge_capacity_mAh"].tolist() == pytest.approx([5.8, 5.7])
+
+
+def test_no_name_stands_for_two_columns():
+    from ingest import capacity_table
+    from ingest.headers import SERIES
+
+    assert not set(capacity_table._DISCHARGE) & set(capacity_table._CHARGE)
+    assert not set(SERIES["charge_counter_mAh"][1]) & set(SERIES["discharge_counter_mAh"][1])
+
+
+def test_cell_id_in_a_column_or_above_the_header(tmp_path):
+    text = table("cell_id,cycle,discharge_capacity_mAh", [["LS-07", 1, 6.28], ["LS-07", 2, 6.1]])
+    assert ingest.inspect(write(tmp_path / "t.csv", text)).cell_id == "LS-07"
+    text = "# cell: LS-08\n# by: A\n" + table("cycle,discharge_capacity_mAh", [[1, 6.28]])
+    assert ingest.inspect(write(tmp_path / "t.csv", text)).cell_id == "LS-08"
+    text = table("cell_id,cycle,discharge_capacity_mAh", [["LS-07", 1, 6.28], ["LS-08", 2, 6.1]])
+    with pytest.raises(Refusal, match="names 2 cells"):
+        ingest.inspect(write(tmp_path / "t.csv", text))
+
+
+def test_a_last_number_that_was_cut_off_is_left_out(tmp_path):
+    body = "cycle,discharge_capacity_mAh\n1,6.28\n2,6.18\n3,6.08\n4,5.98\n5,5.88\n"
+    for text, cycles in ((body + "6,5.", 5), (body + "6,5.7", 5), (body + "6,5.78", 6), (body + "6,", 5), (body, 5)):
+        assert len(ingest.inspect(write(tmp_path / "t.csv", text)).cycles) == cycles
