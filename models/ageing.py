@@ -102,14 +102,15 @@ def age(x: Inputs, powder: Powder, *, capacity: CapacityOfCycle, cycles: Sequenc
     for before, n in pairwise(cycles):
         active = torch.sigmoid(start + gain * activated(n, p))
         span = float(n - max(before, 2))
-        kept = log_kept[-1] - rates[-1] * span
-        guess = active * torch.exp(kept)
+        guessed = log_kept[-1] - rates[-1] * span
+        guess = active * torch.exp(guessed)
         q = capacity(guess, float(n))
         rate = _loss_rate(x, powder, q, contact=guess, cycle=float(n), p=p)
         kept = log_kept[-1] - 0.5 * span * (rates[-1] + rate)
         reached = active * torch.exp(kept)
         if span > 0:
-            q = capacity(reached, float(n))
+            # Contact enters the capacity nearly in proportion: no second look at the cell for so small a correction.
+            q = q * torch.exp(kept - guessed)
             rate = _loss_rate(x, powder, q, contact=reached, cycle=float(n), p=p)
         contact.append(reached)
         log_kept.append(kept)
