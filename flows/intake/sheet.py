@@ -225,7 +225,7 @@ class _Plan:
             changes = dict(new)
             self._add(
                 lambda key: cells.tell(
-                    self.session, cell.id, changes, key=key, by=self.by, at=now(), why=f"so says {self.name}"
+                    self.ledger, cell.id, changes, key=key, by=self.by, at=now(), why=f"so says {self.name}"
                 )
             )
         return cell
@@ -236,7 +236,7 @@ class _Plan:
         if area and self.cycling["subject"].eq(cell.id).any():
             self._add(
                 lambda key: cells.tell(
-                    self.session,
+                    self.ledger,
                     cell.id,
                     {"area_cm2": area},
                     key=key,
