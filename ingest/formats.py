@@ -57,7 +57,12 @@ def read(path: Path, place: str, *, converted: str | None, limits: Limits) -> Fo
         Refusal: no format that we know, or its reader refuses.
     """
     if converted == "arbin-res":
-        return _arbin_res(text.table(text.document(place, path.read_bytes()), delimiter=",", limits=limits))
+        exported = path.read_bytes()
+        if not exported.startswith(b"Test_ID,Data_Point,"):
+            raise Refusal(
+                f"{place}: the Arbin database has no readable channel table; it is damaged or cut off: copy it again"
+            )
+        return _arbin_res(text.table(text.document(place, exported), delimiter=",", limits=limits))
     if converted is not None:
         content = text.table(text.document(place, path.read_bytes()), delimiter="\t", limits=limits)
         return Found(converted, series_reader.read(content)[1])
