@@ -90,6 +90,11 @@ def code_hash() -> str:
     return digest.hexdigest()[:16]
 
 
+def hash_of(*names: str) -> str:
+    """Hash of some files of the repo."""
+    return hashlib.sha256(b"".join((HERE.parent / name).read_bytes() for name in names)).hexdigest()[:16]
+
+
 def ratio(ours: Sequence[float], theirs: Sequence[float], *, draws: int = 4000) -> tuple[float, float, float]:
     """Ratio of means with its paired bootstrap 90 % interval."""
     a, b = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)

@@ -7,11 +7,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,32 @@ def interpreter() -> str:
     if named:
         return named
     return "/opt/peers/bin/python" if Path("/opt/peers/bin/python").exists() else sys.executable
+
+
+PACKAGES = {"ax": "ax-platform", "baybe": "baybe", "baybe-transfer": "baybe", "optuna-gp": "optuna"}
+RECORDED = Path(__file__).with_name("traces") / "peers.json"
+"""Versions that the stored traces were made with: what counts where no peer is installed."""
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Version of each peer's package, as installed, else as the stored traces recorded it."""
+    ask = "import json, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in %r}))"
+    wanted = sorted(set(PACKAGES.values()))
+    told = subprocess.run([interpreter(), "-c", ask % wanted], capture_output=True, text=True, check=False)
+    if told.returncode == 0:
+        found = dict(json.loads(told.stdout))
+        RECORDED.parent.mkdir(exist_ok=True)
+        RECORDED.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        return found
+    return dict(json.loads(RECORDED.read_text(encoding="utf-8"))) if RECORDED.exists() else {}
+
+
+def identity(method: str) -> str:
+    """Version and settings of a peer, for the key of its traces."""
+    settings = hashlib.sha256(WORKER.read_bytes()).hexdigest()[:8]
+    package = PACKAGES.get(method, "optuna")
+    return f"{package} {versions().get(package, 'unknown')}, settings {settings}"
 
 
 class Peer:

@@ -21,7 +21,7 @@ from typing import Any
 import _bench as bench
 import numpy as np
 import pandas as pd
-from _peers import OneFactorAtATime, Peer, PeerChooser
+from _peers import OneFactorAtATime, Peer, PeerChooser, identity
 from sample_efficiency import stage_of
 
 EARLY = 25
@@ -112,6 +112,7 @@ def main() -> None:
         methods = [name for name in methods if name in (OURS, "optuna-gp (a)", "optuna-gp (b)", "one factor at a time")]
     traces = bench.Traces("lab_calendar", fresh=bench.span(args.fresh), ours=bench.code_hash())
     lab_hash = bench.lab_hash(args.lab)
+    clock = bench.hash_of("flows/rehearsal_calendar.py", "flows/rehearsal_product.py", "surrogate/early.py")
 
     def key_of(method: str, level: str, seed: int) -> dict[str, Any]:
         return {
@@ -121,7 +122,7 @@ def main() -> None:
             "most_tests": most,
             "lab": lab_hash,
             "campaign": Path(args.campaign).name,
-            "code": traces.ours,
+            "code": traces.ours if method == OURS else f"{identity(method.split(' ')[0])}, clock {clock}",
         }
 
     jobs = [(m, level, s) for level in levels for s in seeds for m in methods]

@@ -19,7 +19,7 @@ from typing import Any
 import _bench as bench
 import numpy as np
 import pandas as pd
-from _peers import PEERS, Peer
+from _peers import PEERS, Peer, identity
 
 WITHIN, LIMIT, SIMULATED = 0.05, 60, 200
 OURS = ("mixwright", "mixwright, prior off")
@@ -139,7 +139,10 @@ def main() -> None:
         for seed in seeds:
             for method in methods:
                 key = {"method": method, "level": level, "seed": seed, "limit": limit, "lab": lab_hash}
-                key |= {"campaign": Path(args.campaign).name, "code": traces.ours if method in OURS else "peer"}
+                key |= {
+                    "campaign": Path(args.campaign).name,
+                    "code": traces.ours if method in OURS else identity(method),
+                }
                 if traces.get(key) is None:
                     tasks.append((method, level, seed, limit, args.campaign, args.lab))
                     keys.append(key)
@@ -154,7 +157,10 @@ def main() -> None:
         for seed in seeds:
             for method in methods:
                 key = {"method": method, "level": level, "seed": seed, "limit": limit, "lab": lab_hash}
-                key |= {"campaign": Path(args.campaign).name, "code": traces.ours if method in OURS else "peer"}
+                key |= {
+                    "campaign": Path(args.campaign).name,
+                    "code": traces.ours if method in OURS else identity(method),
+                }
                 trace = traces.known[bench.json.dumps(key, sort_keys=True)]
                 reached = trace["tried"][-1] <= WITHIN
                 rows.append(
