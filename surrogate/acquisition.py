@@ -67,7 +67,9 @@ def _boxes(baseline: Floats, reference: Floats) -> tuple[Floats, Floats]:
         # BoTorch's import (2 s, so only where it is needed) trips over a deprecation inside torch.jit.
         warnings.simplefilter("ignore", DeprecationWarning)
         import torch
+        from botorch.utils.multi_objective.box_decompositions.box_decomposition_list import BoxDecompositionList
         from botorch.utils.multi_objective.box_decompositions.non_dominated import FastNondominatedPartitioning
-    partition = FastNondominatedPartitioning(torch.tensor(reference), Y=torch.tensor(baseline))
-    lower, upper = (bound.numpy() for bound in partition.get_hypercell_bounds())
+    point = torch.tensor(reference)
+    parts = [FastNondominatedPartitioning(point, Y=torch.tensor(outcomes)) for outcomes in baseline]
+    lower, upper = (bound.numpy() for bound in BoxDecompositionList(*parts).get_hypercell_bounds())
     return lower, upper

@@ -277,6 +277,8 @@ def _freedom(features: Floats) -> Floats:
 
 def _inverse(chol: Floats) -> Floats:
     """Return the inverse of the matrix whose lower Cholesky factor is given."""
+    if not len(chol):
+        return chol
     half, _ = lapack.dpotri(chol, lower=1)
     inverse: Floats = np.tril(half) + np.tril(half, -1).T
     return inverse

@@ -92,6 +92,8 @@ class Optimiser:
         names = ready.names if ready else tuple(space) if isinstance(space, Mapping) else ()
         self._goals = Goals.of(goal, constraints, names)
         self._space = _space(ready, space, self._goals, steps, forbidden, descriptors, log)
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise Refusal(f"seed {seed!r} is not a whole number of 0 or more")
         self._goal, self._cost, self._seed = goal, cost, int(seed)
         self._outcomes = self._goals.modelled(self._space.names)
         signs = {objective.name: objective.sign for objective in self._goals.objectives}
@@ -102,7 +104,7 @@ class Optimiser:
             prior = {self._outcomes[0]: prior}
         self._has_prior = prior is not None
         self._priors = {
-            name: Prior(as_function(prior, name), self._space, sign=sign)
+            name: Prior(as_function(prior, name, self._outcomes), self._space, sign=sign)
             for name, sign in zip(self._outcomes, self._signs, strict=True)
         }
         self._risk = dict(risk or {})
