@@ -22,9 +22,9 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-from models import cell, cell_box, cell_full, cell_mesh, cell_numba, cell_scaled
-from models.cell import CellDesign, HalfCycle
-from models.cell_steps import Tolerances
+from models import cell, cell_box, cell_full, cell_mesh, cell_numba, cell_scaled  # noqa: E402
+from models.cell import CellDesign, HalfCycle  # noqa: E402
+from models.cell_steps import Tolerances  # noqa: E402
 
 OUT = Path(__file__).parent / "out"
 FINE = Tolerances(lithiation=1.2e-5, voltage_V=5e-5, newton_V=1e-6)
@@ -55,14 +55,14 @@ def by_pybamm(design: CellDesign, nodes: int) -> list[tuple[np.ndarray, np.ndarr
     edges = physics_pybamm.common_edges(nodes, share=0.25)
     mesh = cell_mesh.build(edges.expand(design.n, -1))
     state = cell_scaled.charged_state(design, nodes=nodes).numpy()
-    solver = pybamm.IDAKLUSolver(
-        rtol=1e-7, atol=1e-9, on_failure="ignore",
-        options={"compile": True, "num_threads": 1, "silence_sundials_errors": True},
-    )  # fmt: skip
     out = []
     for direction in (+1, -1):
         scaled = cell_scaled.scale(design, direction=direction)
         model = physics_pybamm.plain(edges[0].numpy(), direction)
+        solver = pybamm.IDAKLUSolver(
+            rtol=1e-7, atol=1e-9, on_failure="ignore",
+            options={"compile": True, "num_threads": 1, "silence_sundials_errors": True},
+        )  # fmt: skip
         guess = _first_current(scaled, torch.from_numpy(state), mesh, direction)
         solved = physics_pybamm.solve(solver, model, physics_pybamm.inputs_of(scaled, state, guess))
         capacity = np.array([s.t[-1] if s else np.nan for s in solved])
@@ -71,7 +71,9 @@ def by_pybamm(design: CellDesign, nodes: int) -> list[tuple[np.ndarray, np.ndarr
             if s:
                 curve[i] = s["voltage"](t=np.linspace(0.0, 1.0, 101) * s.t[-1])
         out.append((capacity * design.capacity_mAh_cm2.numpy(), curve))
-        state = np.stack([s.y[: 3 * nodes, -1].reshape(3, nodes) if s else z for s, z in zip(solved, state, strict=True)])
+        state = np.stack(
+            [s.y[: 3 * nodes, -1].reshape(3, nodes) if s else z for s, z in zip(solved, state, strict=True)]
+        )
     return out
 
 
@@ -110,7 +112,10 @@ def against_pybamm(n: int, *, seed: int, nodes: int) -> dict[str, float]:
         solved = np.isfinite(exact)
         for what, e, unit in (("capacity", 1e2 * capacity, "%"), ("voltage rms", 1e3 * rms, "mV")):
             q = np.quantile(e[solved], [0.5, 0.9, 0.95, 1.0])
-            print(f"{name} {what} ({unit}), {solved.sum()} cells: median {q[0]:.4f}, 90 % {q[1]:.4f}, 95 % {q[2]:.4f}, worst {q[3]:.4f}")
+            print(
+                f"{name} {what} ({unit}), {solved.sum()} cells: "
+                f"median {q[0]:.4f}, 90 % {q[1]:.4f}, 95 % {q[2]:.4f}, worst {q[3]:.4f}"
+            )
             out[f"{name} {what} worst"], out[f"{name} {what} 95"] = q[3], q[2]
         reference = np.nanmax(np.abs(q2 / exact - 1))
         print(f"{name}: largest correction of the reference by its own extrapolation {100 * reference:.4f} %")
@@ -160,7 +165,9 @@ def quick_map(n: int, *, seed: int) -> dict[str, float]:
         for low, high in ((0.0, 0.1), (0.1, 0.5), (0.5, 0.9), (0.9, 1.0), (0.0, 1.0)):
             some = (z >= low) & (z < high)
             q = np.quantile(error[some], [0.5, 0.95])
-            print(f"quick {name}, utilisation {low:.1f}-{high:.1f} ({int(some.sum())} cells): median {q[0]:.4f}, 95 % {q[1]:.4f}")
+            print(
+                f"quick {name}, utilisation {low:.1f}-{high:.1f} ({int(some.sum())} cells): median {q[0]:.4f}, 95 % {q[1]:.4f}"
+            )
         out[f"{name} 95"] = float(q[1])
         print(f"quick {name}: mean voltage off by {1e3 * float(volts.median()):.1f} mV (median), "
               f"{1e3 * float(volts.quantile(0.95)):.1f} mV (95 %)")  # fmt: skip

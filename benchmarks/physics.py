@@ -16,6 +16,7 @@ import resource
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,14 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-from models import cell_box, cell_mesh, cell_numba, cell_scaled
-from models.cell import CellDesign
-from models.cell_steps import CUTOFF, March, Tolerances
+from models import cell_box, cell_mesh, cell_numba, cell_scaled  # noqa: E402
+from models.cell import CellDesign  # noqa: E402
+from models.cell_steps import CUTOFF, March, Tolerances  # noqa: E402
 
 OUT = Path(__file__).parent / "out"
 NODES = cell_mesh.NODES
 FINE = Tolerances(lithiation=1.2e-5, voltage_V=5e-5, newton_V=1e-6)
-RTOLS = (1e-3, 5e-4, 2e-4, 1e-4)
+RTOLS = (1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
 PROCESSES = 2
 _cells: dict[int, Any] = {}
 _solvers: dict[tuple[int, float], Any] = {}
@@ -120,7 +121,7 @@ def shared(pool: ProcessPoolExecutor, what: str, seed: int, n: int, rtol: float 
     """Wall time of all processes together, and the charges passed."""
     parts = min(PROCESSES, n)
     bounds = [round(n * i / parts) for i in range(parts + 1)]
-    tasks = [(what, seed, n, a, b, rtol) for a, b in zip(bounds, bounds[1:], strict=False)]
+    tasks = [(what, seed, n, a, b, rtol) for a, b in pairwise(bounds)]
     done = list(pool.map(work, tasks))
     return max(d[1] for d in done) - min(d[0] for d in done), np.concatenate([d[2] for d in done], axis=1)
 
@@ -139,7 +140,7 @@ def cycles(sizes: list[int], seed: int) -> list[dict[str, float]]:
             shared(pool, "ours", seed, n)
             best = min((shared(pool, "ours", seed, n) for _ in range(5 if n <= 256 else 2)), key=lambda r: r[0])
             for rtol in RTOLS:
-                if n > 16:  # the tolerance found on a part of the cells, then the whole, timed
+                if n > 16:  # a tolerance that a part of the cells refuses is not tried on all
                     probe = shared(pool, "pybamm", seed, 16, rtol)[1]
                     if error(probe, shared(pool, "fine", seed, 16)[1]) > 1e-3:
                         continue

@@ -88,9 +88,7 @@ def _assemble(
     }
     out.algebraic = {w: equation(psi, w, re, rs, inside)}
     out.boundary_conditions = conditions
-    out.initial_conditions = {
-        v: pybamm.InputParameter(f"{v.name}_0", domain=["cathode"]) for v in (c, y0, y1, w)
-    }
+    out.initial_conditions = {v: pybamm.InputParameter(f"{v.name}_0", domain=["cathode"]) for v in (c, y0, y1, w)}
     total, last = re + rs, nodes - 1
     at_separator = value(psi, 0) - direction * re * ends[0, 0]
     at_separator += total * (ends[0, 1] * value(w, 0) + ends[0, 2] * value(w, 1))
@@ -101,9 +99,9 @@ def _assemble(
     out.variables = {"voltage": voltage}
     geometry = {"cathode": {x: {"min": pybamm.Scalar(0), "max": pybamm.Scalar(1)}}}
     points = pybamm.MeshGenerator(pybamm.UserSupplied1DSubMesh, submesh_params={"edges": edges})
-    pybamm.Discretisation(
-        pybamm.Mesh(geometry, {"cathode": points}, {x: nodes}), {"cathode": method}
-    ).process_model(out)
+    pybamm.Discretisation(pybamm.Mesh(geometry, {"cathode": points}, {x: nodes}), {"cathode": method}).process_model(
+        out
+    )
     return out
 
 
