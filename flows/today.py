@@ -94,7 +94,7 @@ def _to_mix(session: Session, trials: pd.DataFrame) -> list[ToMix]:
     hot = _vessel_temperature_C(session, designs)
     batches = []
     for trial, design in designs.iterrows():
-        row = weighed.loc[str(trial)]
+        row: dict[str, Any] = {str(name): value for name, value in weighed.loc[str(trial)].items()}
         grams = {
             str(row[part]): float(row[f"{part} (g)"]) for part in ("active", "SSE", "carbon") if row[f"{part} (g)"] > 0
         }

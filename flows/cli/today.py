@@ -24,7 +24,7 @@ _HEADS = (
 @campaign_argument
 @json_option
 def today(campaign: str, as_json: bool) -> None:
-    """The lab's list: what to mix (in weighed grams), which cell goes on which channel, which files are awaited, what is overdue."""
+    """The lab's list: what to mix (in weighed grams), which cell goes on which channel, files awaited, tests overdue."""
     from flows.session import open_session
     from flows.today import today as make
 
