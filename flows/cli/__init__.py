@@ -38,6 +38,7 @@ _COMMANDS = {
     "simulate": ("physics", "composite and cycling record of one recipe"),
     "facts": ("physics", "the paper's rows beside the model's, with residuals"),
     "calibrate": ("physics", "refit the physics to the campaign's own measurements"),
+    "rehearse": ("rehearse", "the whole campaign against virtual labs: days, cells, chance of success"),
     "export": ("ledger", "the whole ledger and its raw files as CSV, Parquet or JSON"),
     "backup": ("ledger", "a checked copy of the running ledger"),
     "restore": ("ledger", "put a backup or an export back"),
