@@ -74,6 +74,7 @@ def kills(count: int, seed: int) -> tuple[int, list[str]]:
         shutil.rmtree(folder)
 
 
+@pytest.mark.timeout(1200)
 def test_200_kills_lose_and_halve_nothing() -> None:
     acknowledged, faults = kills(200, seed=11)
     assert faults == []

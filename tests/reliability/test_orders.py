@@ -82,6 +82,7 @@ def many_orders(count: int) -> None:
         shutil.rmtree(folder)
 
 
+@pytest.mark.timeout(1200)
 def test_50_events_in_any_order_end_alike() -> None:
     many_orders(25)
 

@@ -77,6 +77,7 @@ def trial_of_the_disk(*, cuts: int, seed: int, instead: dict[str, str] | None = 
         shutil.rmtree(folder)
 
 
+@pytest.mark.timeout(1200)
 def test_10000_power_cuts_lose_nothing_that_was_acknowledged() -> None:
     assert trial_of_the_disk(cuts=CUTS, seed=20260301) == []
 

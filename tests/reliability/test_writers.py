@@ -49,6 +49,7 @@ def folder() -> Any:
     shutil.rmtree(path)
 
 
+@pytest.mark.timeout(1200)
 def test_8_writers_of_2000_operations_lose_no_update_and_see_no_lock(folder: Path) -> None:
     path = small_campaign(folder, trials=8).path
     assert path is not None
@@ -105,6 +106,7 @@ def test_16_proposers_at_one_instant_issue_nothing_twice(folder: Path) -> None:
         assert len(Ledger.open(path).trials("c")) == seen + 4
 
 
+@pytest.mark.timeout(1200)
 def test_16_workers_claim_500_simulated_trials_each_once_while_holders_die(folder: Path) -> None:
     path = small_campaign(folder, trials=500, evaluator="physics").path
     assert path is not None
