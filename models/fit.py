@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 Residuals = Callable[[Tensor], Tensor]
 """(lanes, p) -> (lanes, r)."""
@@ -39,16 +38,11 @@ class Fit:
 
 
 def jacobian(residuals: Residuals, z: Tensor) -> Tensor:
-    """D r / d z by forward-mode autograd, (lanes, r, p): exact, each direction a lane of its own."""
-    lanes, p = z.shape
-    along = torch.eye(p, dtype=z.dtype, device=z.device).repeat(lanes, 1)
-    with forward_ad.dual_level():
-        dual = forward_ad.make_dual(z.repeat_interleave(p, 0), along)  # type: ignore[no-untyped-call]
-        slope = forward_ad.unpack_dual(residuals(dual)).tangent  # type: ignore[no-untyped-call]
-    if slope is None:
-        raise ValueError("the residuals do not depend on the parameters")
-    columns: Tensor = slope.reshape(lanes, p, -1).transpose(1, 2)
-    return columns
+    """D r / d z at one point z (p,) by autograd, (r, p): each residual has a lane of its own, so one backward gives all."""
+    rows = residuals(z[None]).shape[1]
+    lanes = z.detach().repeat(rows, 1).requires_grad_()
+    (slope,) = torch.autograd.grad(residuals(lanes).diagonal().sum(), lanes)
+    return slope
 
 
 def differences(residuals: Residuals, z: Tensor, r: Tensor) -> Tensor:
@@ -129,7 +123,7 @@ def _step(jac: Tensor, r: Tensor, z: Tensor, weight: Tensor, damping: Tensor) ->
 
 def laplace(residuals: Residuals, z: Tensor, *, weight: Tensor) -> Tensor:
     """Covariance (p, p) of the Laplace approximation at one mode z (p,), its Jacobian from autograd."""
-    jac = jacobian(residuals, z[None])[0]
+    jac = jacobian(residuals, z)
     curvature = (jac * weight[:, None]).T @ jac + torch.eye(len(z), dtype=z.dtype)
     covariance: Tensor = torch.linalg.inv(curvature)
     return covariance

@@ -178,4 +178,8 @@ def _whiten(rows: Rows, equal: np.ndarray) -> Tensor:
     capacity = np.array([is_capacity(names[k]) for k in equal], dtype=bool)
     same = rows.mix[equal][:, None] == rows.mix[equal][None, :]
     covariance += size("shared") ** 2 * (same & capacity[:, None] & capacity[None, :])
-    return torch.as_tensor(np.linalg.inv(np.linalg.cholesky(covariance))) if len(equal) else torch.zeros(0, 0)
+    return (
+        torch.as_tensor(np.linalg.inv(np.linalg.cholesky(covariance)))
+        if len(equal)
+        else torch.zeros(0, 0, dtype=torch.float64)
+    )

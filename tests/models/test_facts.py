@@ -77,9 +77,7 @@ def test_rows_outside_the_box_are_scored_too():
     assert np.isfinite(facts.score(row, draws=4)["model"].iloc[0])
 
 
-@pytest.mark.parametrize(
-    ("text", "said"), [("id,sse\n1,LPSCl\n", "column active is missing"), ("", "not a CSV"), ('a,b\n"1,2\n3', "")]
-)
+@pytest.mark.parametrize(("text", "said"), [("id,sse\n1,LPSCl\n", "column active is missing"), ("", "not a CSV")])
 def test_a_file_of_other_rows_is_refused(tmp_path, text, said):
     path = tmp_path / "rows.csv"
     path.write_text(text)
