@@ -15,6 +15,7 @@ import pandas as pd
 
 from campaign.errors import Refusal
 from campaign.recipe import DESIGN_COLUMNS, complete
+from flows import outlook
 from flows.intake import cells
 from flows.session import Session, now
 from ingest.sheet_write import weighing_table
@@ -50,6 +51,8 @@ class Today:
     awaited: tuple[str, ...]
     overdue: tuple[str, ...]
     unassigned: tuple[str, ...]
+    running: tuple[str, ...]
+    """What the cells under test promise, as stored by the last tick."""
     look: tuple[str, ...]
     """Checks that ask for a person's look."""
 
@@ -81,6 +84,7 @@ def today(session: Session, at: datetime | None = None) -> Today:
         awaited=tuple(_awaited(running, files, at)),
         overdue=tuple(_overdue(session, running, at)),
         unassigned=tuple(unassigned),
+        running=tuple(found.sentence for found in outlook.latest(session)),
         look=tuple(_look(session, files)),
     )
 

@@ -15,6 +15,7 @@ _HEADS = (
     ("start", "Start"),
     ("awaited", "Files awaited"),
     ("overdue", "Overdue"),
+    ("running", "Under test"),
     ("unassigned", "Files that wait for their cell"),
     ("look", "Please look at"),
 )

@@ -1,0 +1,167 @@
+"""What a running cell promises: its capacity at the cycle that counts, foreseen from the curve so far and stored with it.
+
+The law from early to late capacity is that of `surrogate.early`, started from curves that the physics draws over the
+campaign's space and corrected by every cell that reached the target. A prediction is a result of its own
+(`predicted_discharge_areal_capacity`, provenance `predicted`), so it is never mixed up with what was measured; it names the
+file and the cycle that it was made from, and is made once for each.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from campaign import outcome
+from campaign.spec import Range
+from flows.session import Session, now, who
+
+OBSERVABLE = "predicted_discharge_areal_capacity"
+_CURVES = 64
+"""Recipes whose simulated curves start the law."""
+_Z95 = 1.6448536
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """One prediction: capacity per cm2 of a cell at the target cycle, made from its first `made_from` cycles."""
+
+    cell: str
+    target: int
+    made_from: int
+    mean: float
+    p05: float
+    p95: float
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        return (
+            f"{self.cell}: {self.made_from} of {self.target} cycles; expected at cycle {self.target}: {self.mean:.3g} mAh/cm2 "
+            f"(90 %: {self.p05:.3g} to {self.p95:.3g})"
+        )
+
+
+def target_cycle(session: Session) -> int | None:
+    """The cycle that the objective speaks of."""
+    return outcome.cycle_of(session.spec.objective.outcome)
+
+
+def foresee(session: Session) -> list[Foreseen]:
+    """Predict every running cell that has news, and store what was predicted.
+
+    Returns:
+        The predictions that were made now.
+    """
+    target = target_cycle(session)
+    if target is None or session.spec.evaluator != "lab":
+        return []
+    record = session.ledger.cycling(session.name)
+    curves = _curves(session, record)
+    state = session.ledger.cells(session.name)["state"]
+    running = [cell for cell in curves if state.get(cell) == "running" and len(curves[cell].discharge) < target]
+    known = {(old.cell, old.made_from) for old in foreseen(session)}
+    new = [cell for cell in running if (cell, len(curves[cell].discharge)) not in known]
+    if not new:
+        return []
+    from surrogate.early import Foresight
+
+    whole = [curve for curve in curves.values() if len(curve.discharge) >= target]
+    law = Foresight(target, _simulated(session, target), whole)
+    made = []
+    for cell in new:
+        outlook = law.outlook(curves[cell])
+        if outlook is None:
+            continue
+        low, high = outlook.mean - _Z95 * outlook.sd, outlook.mean + _Z95 * outlook.sd
+        count = len(curves[cell].discharge)
+        found = Foreseen(cell, target, count, math.exp(outlook.mean), math.exp(low), math.exp(high))
+        _store(session, found, record, learned_from=law.learned_from)
+        made.append(found)
+    return made
+
+
+def foreseen(session: Session) -> list[Foreseen]:
+    """Every stored prediction, oldest first."""
+    results = session.ledger.results(session.name)
+    mine = results[results["observable"].eq(OBSERVABLE)]
+    return [_read(row) for row in mine.to_dict("records")]
+
+
+def latest(session: Session) -> list[Foreseen]:
+    """The newest prediction of each cell that still runs."""
+    state = session.ledger.cells(session.name)["state"]
+    newest = {found.cell: found for found in foreseen(session)}
+    return [found for cell, found in newest.items() if state.get(cell) == "running"]
+
+
+def _read(row: dict[Any, Any]) -> Foreseen:
+    note = json.loads(row["note"])
+    return Foreseen(
+        str(row["subject"]), int(row["cycle"]), int(note["made_from"]), float(row["value"]), note["p05"], note["p95"]
+    )
+
+
+def _store(session: Session, found: Foreseen, record: pd.DataFrame, *, learned_from: int) -> None:
+    mine = record[record["subject"].eq(found.cell) & record["cycle"].eq(found.made_from)]
+    note = {
+        "made_from": found.made_from,
+        "p05": found.p05,
+        "p95": found.p95,
+        "model": f"mixwright {version('mixwright')} early law, {learned_from} finished cells",
+        "result_seq": int(mine["seq"].iloc[0]),
+    }
+    row = {
+        "subject": found.cell,
+        "observable": OBSERVABLE,
+        "unit": "mAh/cm2",
+        "value": found.mean,
+        "cycle": found.target,
+        "provenance": "predicted",
+        "file": mine["file"].iloc[0],
+        "note": json.dumps(note),
+    }
+    key = f"foresee {found.cell} at {found.target} from cycle {found.made_from} of write {note['result_seq']}"
+    session.ledger.record(results=pd.DataFrame([row]), key=key, at=now(), by=who())
+
+
+def _curves(session: Session, record: pd.DataFrame) -> dict[str, Any]:
+    """Unbroken curves from cycle 1 on, by cell."""
+    from surrogate.early import Curve
+
+    trials = session.ledger.trials(session.name)
+    ranges = {name: item for name, item in session.spec.space.items() if isinstance(item, Range)}
+    found = {}
+    for cell, part in record[record["evaluator"].eq("lab")].groupby("subject", sort=False):
+        values = part.set_index("cycle")["discharge_areal_capacity_mAh_cm2"].dropna().sort_index()
+        whole = int((values.index == np.arange(1, len(values) + 1)).cumprod().sum())
+        trial = trials.loc[part["trial"].iloc[0]]
+        numbers = [(float(trial[name]) - item.low) / (item.high - item.low) for name, item in ranges.items()]
+        names = tuple(str(trial[name]) for name in session.spec.space if name not in ranges)
+        found[str(cell)] = Curve(np.array(numbers), names, values.to_numpy(dtype=float)[:whole])
+    return {cell: curve for cell, curve in found.items() if len(curve.discharge)}
+
+
+def _simulated(session: Session, target: int) -> list[Any]:
+    """Curves that the physics draws over the space; none where the campaign takes no prior from the physics."""
+    if session.spec.prior != "physics":
+        return []
+    from models import limits
+    from models.simulate import simulate
+
+    recipes = session.space.sample(_CURVES, seed=session.spec.seed)
+    designs = session.spec.designs(recipes).assign(cycles=target)
+    told = limits.refusals(designs, materials=session.materials)
+    designs = designs[[sentence is None for sentence in told]]
+    if designs.empty:
+        return []
+    cycling = simulate(designs, fidelity="quick", materials=session.materials).cycling
+    return [
+        part.sort_values("cycle")["discharge_areal_capacity_mAh_cm2"].to_numpy(dtype=float)
+        for _, part in cycling.groupby("design", sort=False)
+    ]

@@ -1,0 +1,47 @@
+"""What a running cell promises is stored once with the result that it was made from, and never counted as measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from lab_kit import AREA, cycler_csv, lab
+
+from flows import evidence, outlook
+from flows.session import Session
+from flows.take_in import take_in as take
+from flows.today import today
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+    return lab(tmp_path / "bench", monkeypatch)
+
+
+def test_a_prediction_is_stored_with_the_result_that_it_was_made_from(session: Session, tmp_path: Path) -> None:
+    q = [3.0 * 0.98**n for n in range(20)]
+    for trial, factor in ((1, 1.0), (2, 0.9)):
+        take(session, cycler_csv(tmp_path / f"T000{trial}-M1-C1.csv", [factor * x for x in q]), by="Ada", area_cm2=AREA)
+    running = tmp_path / "T0003-M1-C1.csv"
+    take(session, cycler_csv(running, [0.8 * x for x in q[:6]], last_share=0.5), by="Ada", area_cm2=AREA)
+    before = evidence.learnable(session.reader, session).trials
+    made = outlook.foresee(session)
+    assert [found.cell for found in made] == ["T0003-M1-C1"] and made[0].made_from == 6
+    assert made[0].p05 < 0.8 * q[19] / AREA < made[0].p95
+    stored = session.ledger.results("bench").iloc[-1]
+    cycles = session.ledger.cycling("bench")
+    source = cycles[cycles["subject"].eq("T0003-M1-C1") & cycles["cycle"].eq(6)].iloc[0]
+    assert stored["provenance"] == "predicted" and stored["file"] == source["file"]
+    assert json.loads(stored["note"])["result_seq"] == source["seq"]
+    assert evidence.learnable(session.reader, session).trials == before
+    seq = session.ledger.seq
+    assert outlook.foresee(session) == [] and session.ledger.seq == seq
+    assert "expected at cycle 20" in today(session).running[0]
+    take(session, cycler_csv(running, [0.8 * x for x in q[:12]]), by="Ada")
+    wide = made[0].p95 / made[0].p05
+    later = outlook.foresee(session)[0]
+    assert later.made_from == 12 and later.p95 / later.p05 < wide
+    assert len(outlook.foreseen(session)) == 2 and len(outlook.latest(session)) == 1
+    take(session, cycler_csv(running, [0.8 * x for x in q]), by="Ada")
+    assert outlook.foresee(session) == [] and outlook.latest(session) == []
