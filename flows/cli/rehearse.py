@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     "--lab", "lab_file", help="Labs of your own: FILE.py:factory, a function factory(seed, level). The file is run."
 )
 @click.option("--horizon-days", default=730.0, show_default=True, help="Day on which a campaign ends at the latest.")
-@click.option("--workers", default=2, show_default=True, help="Processes.")
+@click.option("--workers", default=os.cpu_count() or 1, show_default="number of cores", help="Processes.")
 @click.option(
     "--plot", type=click.Path(dir_okay=False, path_type=Path), help="Picture (PNG, SVG, HTML); else among the reports."
 )
