@@ -23,8 +23,9 @@ from surrogate.kernel import Gaps, Layout, covariance, diagonal, slopes
 
 Floats = npt.NDArray[np.float64]
 
-LOG_NOISE_SD = (math.log(0.1), 0.8)
-"""Prior of the log of the noise's sd, in units of the outcomes' sd: 2 % to 50 % at two sigma [est]."""
+LOG_NOISE_SD = (math.log(0.1), 0.5)
+"""Prior of the log of the noise's sd, in units of the outcomes' sd: 4 % to 27 % at two sigma [est]. With a wider one a wrong
+simulator passed its misfit off as noise and kept its trust."""
 MEAN_SD = 1.0
 """Prior sd of the constant, in units of the outcomes' sd."""
 SCALE_FREEDOM = 0.3
