@@ -16,7 +16,7 @@ from ingest.headers import Header, find, parse
 from ingest.numbers import EMPTY
 from ingest.tables import Floats, Table
 
-_DISCHARGE = (
+_DISCHARGE: tuple[str, ...] = (
     "dischargecapacity",
     "dischargearealcapacity",
     "arealdischargecapacity",
@@ -37,7 +37,7 @@ _DISCHARGE = (
     "specificcapacity",
     "arealcapacity",
 )
-_CHARGE = (
+_CHARGE: tuple[str, ...] = (
     "chargecapacity",
     "chargearealcapacity",
     "arealchargecapacity",
