@@ -12,18 +12,23 @@ import json
 import math
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from campaign import outcome
 from campaign.spec import Range
+from flows import evidence
 from flows.session import Session, now, who
+
+if TYPE_CHECKING:
+    from review.plots import Plot
 
 OBSERVABLE = "predicted_discharge_areal_capacity"
 _CURVES = 64
 """Recipes whose simulated curves start the law."""
+_BAND_DRAWS = 64
 _Z95 = 1.6448536
 
 
@@ -165,3 +170,45 @@ def _simulated(session: Session, target: int) -> list[Any]:
         part.sort_values("cycle")["discharge_areal_capacity_mAh_cm2"].to_numpy(dtype=float)
         for _, part in cycling.groupby("design", sort=False)
     ]
+
+
+def picture(session: Session) -> Plot:
+    """Draw the cells under test: curve so far, the model's band, and the newest stored prediction."""
+    from review.plots.running import running_cells
+
+    cells = session.ledger.cells(session.name)
+    record = session.ledger.cycling(session.name)
+    own = record[record["subject"].isin(cells.index[cells["state"].eq("running")])]
+    curves = own.rename(columns={"subject": "cell"})[["cell", "cycle", "discharge_areal_capacity_mAh_cm2"]].dropna()
+    told = pd.DataFrame(
+        [(found.cell, found.target, found.mean, found.p05, found.p95) for found in latest(session)],
+        columns=["cell", "cycle", "mean", "p05", "p95"],
+    )
+    owner = own.drop_duplicates("subject").set_index("subject")["trial"]
+    return running_cells(curves.reset_index(drop=True), _band(session, owner), told)
+
+
+def _band(session: Session, owner: pd.Series) -> pd.DataFrame:
+    """The physics' 90 % band of each cell's recipe; nothing for a recipe that it makes no prediction of."""
+    from models import limits
+    from models.simulate import simulate
+
+    empty = pd.DataFrame(columns=["cell", "cycle", "p05", "p95"])
+    if owner.empty:
+        return empty
+    trials = session.ledger.trials(session.name).loc[list(dict.fromkeys(owner))]
+    designs = evidence.complete_designs(trials)
+    told = limits.refusals(designs, materials=session.materials)
+    designs = designs[[sentence is None for sentence in told]]
+    if designs.empty:
+        return empty
+    drawn = simulate(
+        designs, fidelity="quick", draws=_BAND_DRAWS, seed=session.spec.seed, materials=session.materials
+    ).outcome
+    rows = []
+    for cell, trial in owner.items():
+        for name in drawn.columns if trial in drawn.index else ():
+            cycle = outcome.cycle_of(name)
+            if cycle and name == f"discharge_areal_capacity_cycle_{cycle}_mAh_cm2" and f"{name}_p05" in drawn:
+                rows.append((cell, cycle, drawn.loc[trial, f"{name}_p05"], drawn.loc[trial, f"{name}_p95"]))
+    return pd.DataFrame(rows, columns=empty.columns).dropna().sort_values(["cell", "cycle"], ignore_index=True)

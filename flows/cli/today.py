@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from flows.cli.output import campaign_argument, emit_json, json_option
+from flows.cli.output import campaign_argument, emit_json, json_option, note
 
 if TYPE_CHECKING:
     from flows.today import ToMix
@@ -23,13 +24,22 @@ _HEADS = (
 
 @click.command()
 @campaign_argument
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="Also draw the cells under test into FILE."
+)
 @json_option
-def today(campaign: str, as_json: bool) -> None:
+def today(campaign: str, plot: Path | None, as_json: bool) -> None:
     """The lab's list: what to mix (in weighed grams), which cell goes on which channel, files awaited, tests overdue."""
     from flows.session import open_session
     from flows.today import today as make
 
-    found = make(open_session(campaign, write=False))
+    session = open_session(campaign, write=False)
+    found = make(session)
+    if plot is not None:
+        from flows.outlook import picture
+
+        for path in picture(session).save(plot):
+            note(f"plot: {path}")
     if as_json:
         emit_json(found.as_json())
         return

@@ -45,3 +45,14 @@ def test_a_prediction_is_stored_with_the_result_that_it_was_made_from(session: S
     assert len(outlook.foreseen(session)) == 2 and len(outlook.latest(session)) == 1
     take(session, cycler_csv(running, [0.8 * x for x in q]), by="Ada")
     assert outlook.foresee(session) == [] and outlook.latest(session) == []
+
+
+def test_the_curve_so_far_stands_over_the_models_band(session: Session, tmp_path: Path) -> None:
+    q = [3.0 * 0.98**n for n in range(6)]
+    take(session, cycler_csv(tmp_path / "T0003-M1-C1.csv", q, last_share=0.5), by="Ada", area_cm2=AREA)
+    outlook.foresee(session)
+    plot = outlook.picture(session)
+    assert set(plot.data["what"]) == {"measured", "model", "promised"}
+    model = plot.data[plot.data["what"].eq("model")]
+    assert (model["p05"] < model["p95"]).all() and model["cycle"].max() == 20
+    assert plot.save(tmp_path / "running.png")[0].stat().st_size > 5000

@@ -28,7 +28,7 @@ BROKEN = """
 from flows.intake import cell_file
 def forgetful(session, file, found, cell, related, new, said, doubts, real=cell_file._write):
     cell_file._register(session, file, found, cell.id, related, said.by, cut=new.cut)
-    time.sleep(0.3)
+    time.sleep(1.0)
     return real(session, file, found, cell, related, new, said, doubts)
 cell_file._write = forgetful
 """
@@ -181,7 +181,7 @@ def kills(folder: Path, count: int, seed: int, *, steps_used: int = 10, broken: 
         session = open_session(place / campaign)
         session.ledger.verify()
         assert final(session) == expected, f"turn {turn}, seed {seed}"
-        assert not list(inbox.glob("*.csv")) and not list((inbox / "refused").iterdir())
+        assert not list(inbox.glob("*.csv")) and not list(inbox.glob("refused/*"))
         assert session.ledger.trials("bench").index.is_unique
         shutil.rmtree(place)
     return killed, ran
