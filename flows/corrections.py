@@ -246,6 +246,9 @@ def history(session: Session, subject: SubjectId) -> pd.DataFrame:
                     "why": first["why"],
                 }
             )
+    names = session.ledger.files(session.name).set_index("sha256")["name"]
+    for row in rows:
+        row["subject"] = f"file {names[row['subject']]}" if row["subject"] in names.index else row["subject"]
     full = pd.DataFrame(rows, columns=["seq", "at", "by", "verb", "subject", "said", "why"])
     chosen = full["subject"].eq(str(subject)) | full["subject"].str.startswith(f"{subject}-")
     full = full[chosen] if subject.kind != "trial" else full

@@ -233,6 +233,13 @@ def _look(session: Session, files: pd.DataFrame) -> list[str]:
         f"{subject}: {len(part)} cycles carry a flag, the first at cycle {part['cycle'].iloc[0]}: {part['flags'].iloc[0]}"
         for subject, part in flagged.groupby("subject", sort=True)
     ]
+    cells_now = session.ledger.cells(session.name)
+    for name, row in cells_now[cells_now["state"].isin(["running", "stopped"])].iterrows():
+        lacking = [
+            word for word, column in (("area", "area_cm2"), ("active mass", "active_mass_mg")) if pd.isna(row[column])
+        ]
+        if lacking:
+            said.append(f"{name}: its {' and '.join(lacking)} nobody has said; type them on the lab sheet")
     for row in files.to_dict("records"):
         marks = [text for text in json.loads(row["details"]).get("checks", []) if text.startswith("flag:")]
         said += [f"{row['name']}: {text}" for text in marks]
