@@ -111,7 +111,7 @@ def draw(results: Sequence[LabResult], path: Path, *, title: str, tolerance_pct:
         axes.axhspan(0, tolerance_pct, color=SIMULATED_COLOUR, alpha=0.12, label=f"within {tolerance_pct:g} % of best")
         axes.set_xlabel("days since the first mix")
         axes.set_ylabel("recommended recipe below the best (%)")
-        axes.set_ylim(0, 100)
+        axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)
         axes.set_title(title)
         axes.legend(loc="upper right")
