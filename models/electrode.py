@@ -95,7 +95,7 @@ def lump(x: Inputs, powder: Powder, *, contact: Tensor, cycle: Tensor | float, p
     length_cm = composite.thickness_um * 1e-4
     hot = arrhenius(x.temperature_C, p["contact_Ea_eV"], p)
     bare = 1 + (p["bare_interface_factor"] - 1) * (1 - segregation.coverage)
-    grown = 1 + (p["resistance_growth_100"] - 1) * (cycle - 1) / 99
+    grown = 1 + p["resistance_growth_100"] * (cycle - 1) / 99
     area = composite.contact_area * hot
     shift = p["li_in_potential_V"] - x.anode_V_vs_Li
     fields: Sequence[Tensor] = torch.broadcast_tensors(  # type: ignore[no-untyped-call]
