@@ -9,7 +9,7 @@ from pathlib import Path
 
 from campaign.errors import Refusal
 from campaign.names import nearest
-from ingest import binary, capacity_table, containers, series_reader, text, workbook
+from ingest import binary, capacity_table, containers, numbers, series_reader, text, workbook
 from ingest.headers import parse
 from ingest.limits import Limits
 from ingest.series import Series
@@ -175,8 +175,30 @@ def _text(path: Path, place: str, *, limits: Limits) -> Found:
     line = header_line(document)
     if line is None:
         raise Refusal(_no_header(document))
+    _refuse_data_above(document, line)
     table = text.table(document, header_line=line, limits=limits)
     return from_table(table, metadata=_metadata(document.head(line)))
+
+
+def _refuse_data_above(document: text.Document, line: int) -> None:
+    """Refuse a file whose header stands below rows of data: what is above it would be lost in silence."""
+    lines = document.head(line + 1)
+    for number, above in enumerate(lines[:line], start=1):
+        for mark in text.DELIMITERS:
+            cells = above.split(mark)
+            if len(cells) == lines[line].count(mark) + 1 > 1 and all(_is_number(cell) for cell in cells):
+                raise Refusal(
+                    f"{document.place}, row {number}: numbers stand above row {line + 1}, which names the columns; two tables "
+                    "or a damaged first header: keep one header, in the first row"
+                )
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        numbers.number(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def from_table(table: Table, *, metadata: Mapping[str, str] | None = None) -> Found:

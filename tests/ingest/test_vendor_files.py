@@ -415,3 +415,9 @@ def test_a_last_number_that_was_cut_off_is_left_out(tmp_path):
     body = "cycle,discharge_capacity_mAh\n1,6.28\n2,6.18\n3,6.08\n4,5.98\n5,5.88\n"
     for text, cycles in ((body + "6,5.", 5), (body + "6,5.7", 5), (body + "6,5.78", 6), (body + "6,", 5), (body, 5)):
         assert len(ingest.inspect(write(tmp_path / "t.csv", text)).cycles) == cycles
+
+
+def test_a_second_header_does_not_hide_the_rows_above_it(tmp_path):
+    text = "cycle;discharge_capacity_mAh,charge\n1,6.28\n2,6.1\ncycle,discharge_capacity_mAh\n3,6.0\n4,5.9\n"
+    with pytest.raises(Refusal, match="stand above row 4"):
+        ingest.inspect(write(tmp_path / "t.csv", text))
