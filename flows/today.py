@@ -234,12 +234,11 @@ def _look(session: Session, files: pd.DataFrame) -> list[str]:
         for subject, part in flagged.groupby("subject", sort=True)
     ]
     cells_now = session.ledger.cells(session.name)
-    for name, row in cells_now[cells_now["state"].isin(["running", "stopped"])].iterrows():
-        lacking = [
-            word for word, column in (("area", "area_cm2"), ("active mass", "active_mass_mg")) if pd.isna(row[column])
-        ]
+    for name, cell in cells_now[cells_now["state"].isin(["running", "stopped"])].iterrows():
+        facts = (("area", "area_cm2"), ("active mass", "active_mass_mg"))
+        lacking = [word for word, column in facts if pd.isna(cell[column])]
         if lacking:
-            said.append(f"{name}: its {' and '.join(lacking)} nobody has said; type them on the lab sheet")
+            said.append(f"{name}: nobody has said its {' and '.join(lacking)}; type it on the lab sheet")
     for row in files.to_dict("records"):
         marks = [text for text in json.loads(row["details"]).get("checks", []) if text.startswith("flag:")]
         said += [f"{row['name']}: {text}" for text in marks]

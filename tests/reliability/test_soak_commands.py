@@ -44,7 +44,7 @@ for line in sys.stdin:
     words = line.rstrip("\\n").split("\\t")
     child = os.fork()
     if child == 0:
-        os.setsid()
+        os.setsid(); os.chdir(words.pop(0))
         out = os.open(words[0], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.dup2(out, 1); os.dup2(out, 2)
         sys.argv = ["mixwright", *words[1:]]
@@ -67,6 +67,7 @@ class Commands:
     """Runs commands in forks of one warm process, so that a kill falls into the work and not into the imports."""
 
     def __init__(self, cwd: Path, broken: str = "") -> None:
+        self.cwd = cwd
         environment = {
             **os.environ,
             "OMP_NUM_THREADS": "1",
@@ -82,7 +83,7 @@ class Commands:
     def run(self, *words: object, kill_after_s: float | None = None) -> tuple[int, str]:
         """Exit code and what was printed; a killed command has the code -9."""
         assert self.process.stdin and self.process.stdout
-        self.process.stdin.write("\t".join([str(self.out), *map(str, words)]) + "\n")
+        self.process.stdin.write("\t".join([str(self.cwd), str(self.out), *map(str, words)]) + "\n")
         self.process.stdin.flush()
         child = int(self.process.stdout.readline())
         if kill_after_s is not None:
@@ -134,20 +135,29 @@ def final(session: Session) -> dict[str, str]:
 
 
 def kills(folder: Path, count: int, seed: int, *, steps_used: int = 10, broken: str = "") -> tuple[int, int]:
+    """See `_kills`; the warm process ends with it."""
+    commands = Commands(folder, broken)
+    try:
+        return _kills(commands, folder, count, seed, steps_used)
+    finally:
+        commands.close()
+
+
+def _kills(commands: Commands, folder: Path, count: int, seed: int, steps_used: int) -> tuple[int, int]:
     """Ingest, propose and tick, killed at random and repeated; returns how many were killed inside, and how many were run."""
     files, sheet = prepared(folder)
     shutil.copytree(folder / "bench", folder / "calm")
     campaign = "campaign.yaml"
-    commands = Commands(folder / "calm")  # nobody kills here, so a forgetful order of writes does not show
+    commands.cwd = folder / "calm"  # nobody kills here, so a forgetful order of writes does not show
+    lasts: list[float] = []
     steps: list[tuple[object, ...]] = [("ingest", campaign, sheet)]
     steps += [("ingest", campaign, file, "--by", "Ada") for file in files]
     del steps[steps_used:]
-    try:
-        for step in steps:
-            code, out = commands.run(*step)
-            assert code == 0, out
-    finally:
-        commands.close()
+    for step in steps:
+        begun = time.monotonic()
+        code, out = commands.run(*step)
+        lasts.append(time.monotonic() - begun)
+        assert code == 0, out
     expected = final(open_session(folder / "calm" / campaign))
     chance, killed, ran = random.Random(seed), 0, 0
     turn = 0
@@ -157,27 +167,24 @@ def kills(folder: Path, count: int, seed: int, *, steps_used: int = 10, broken: 
         shutil.copytree(folder / "bench", place)
         inbox = place / "data/inbox/bench"
         inbox.mkdir(parents=True)
-        commands = Commands(place, broken)
-        try:
-            for number, step in enumerate(steps):
-                if number % 3 == 2:  # every third file comes by the inbox, its tick is killed
-                    brought = Path(str(step[2]))
-                    shutil.copy(brought, inbox / brought.name)
-                    os.utime(inbox / brought.name, (1_700_000_000, 1_700_000_000))
-                    step = ("tick", campaign)
-                elif number % 5 == 4:
-                    ran += 1
-                    killed += commands.run("propose", campaign, "-q", 1, kill_after_s=chance.uniform(0, 0.5))[0] == -9
-                for _ in range(2):
-                    code, out = commands.run(*step, kill_after_s=chance.uniform(0, 1.2))
-                    ran += 1
-                    killed += code == -9
-                    assert code in (0, -9), out
-                    assert "Traceback" not in out, out
-                code, out = commands.run(*step)
-                assert code == 0, out
-        finally:
-            commands.close()
+        commands.cwd = place
+        for number, step in enumerate(steps):
+            if number % 3 == 2:  # every third file comes by the inbox, its tick is killed
+                brought = Path(str(step[2]))
+                shutil.copy(brought, inbox / brought.name)
+                os.utime(inbox / brought.name, (1_700_000_000, 1_700_000_000))
+                step = ("tick", campaign)
+            elif number % 5 == 4:
+                ran += 1
+                killed += commands.run("propose", campaign, "-q", 1, kill_after_s=chance.uniform(0, 0.5))[0] == -9
+            for _ in range(2):
+                code, out = commands.run(*step, kill_after_s=chance.uniform(0, 1.1 * lasts[number]))
+                ran += 1
+                killed += code == -9
+                assert code in (0, -9), out
+                assert "Traceback" not in out, out
+            code, out = commands.run(*step)
+            assert code == 0, out
         session = open_session(place / campaign)
         session.ledger.verify()
         assert final(session) == expected, f"turn {turn}, seed {seed}"
