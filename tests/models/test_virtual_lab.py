@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from campaign.errors import Refusal
 from campaign.space import SearchSpace
 from campaign.spec import Objective
