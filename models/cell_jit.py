@@ -71,7 +71,9 @@ def jit(function: Any) -> Any:
     before = _config.CACHE_DIR
     _config.CACHE_DIR = str(target)  # read where a function is decorated
     try:
-        return numba.njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz"}, cache=cached, nogil=True)(function)
+        return numba.njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz"}, cache=cached, nogil=True)(
+            function
+        )
     finally:
         _config.CACHE_DIR = before
 
