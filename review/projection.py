@@ -24,9 +24,8 @@ from review.data import CampaignView
 from review.runs import DIGEST, FRAME, KEY, STEPS, RunContent, campaign_note, campaign_run, frame, trial_runs
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
-
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 PARENT = "mlflow.parentRunId"
 _POINTS_A_BATCH = 800

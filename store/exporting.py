@@ -207,8 +207,8 @@ def _read_json(path: Path, table: sa.Table) -> list[dict[str, Any]]:
 
 
 def _write_parquet(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
-    import pyarrow as arrow  # type: ignore[import-untyped]  # heavy, and only this format needs it
-    import pyarrow.parquet as parquet  # type: ignore[import-untyped]
+    import pyarrow as arrow
+    import pyarrow.parquet as parquet
 
     parquet.write_table(arrow.table({name: [row[name] for row in rows] for name in columns}), path)
 

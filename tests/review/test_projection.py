@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from review_example import OBJECTIVE, example_view
 
 from campaign.errors import Refusal
-from mlflow import MlflowClient
 from review import CampaignView, quiet, views
 from review.projection import MLflowUnreachable, Projection, Synced
 from review.runs import DIGEST, KEY

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 from review_example import example_view
 
-from mlflow import MlflowClient
 from review.projection import Projection
 
 WRITE = """
