@@ -47,7 +47,7 @@ def _test(situation: Situation, x: np.ndarray, sign: float) -> str:
     if untried:
         return f"; first trial of {', '.join(untried)}"
     means, sds = belief.by_part(x)
-    shares = np.array([part.rho2 for part in belief.parts])
+    shares = belief.shares
     if len(shares) > 1 and shares.min() == 0.0:
         without = float(means[shares == 0.0, 0][0])
         trusting = float(means[int(np.argmax(shares)), 0])
