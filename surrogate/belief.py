@@ -59,6 +59,11 @@ class MixturePosterior(Posterior):
         return self.means.dtype
 
     @property
+    def batch_shape(self) -> torch.Size:
+        """Shape of the batch of sets of q recipes."""
+        return self.means.shape[:-2]
+
+    @property
     def base_sample_shape(self) -> torch.Size:
         """Shape of the normals that one draw is made of: ... x q x 1."""
         return torch.Size((*self.means.shape[:-2], self.means.shape[-1], 1))

@@ -315,7 +315,7 @@ class Optimiser:
         first = first_recipes(self._space, self._base, used, min(n, max(0, start - len(under_way))), rng)
         picks = [Pick(x, "spread") for x in first]
         if len(picks) < n:
-            picks += choose(self._situation(first), n - len(picks), rng)
+            picks += choose(self._situation(first), n - len(picks), seed=int(rng.integers(2**31)))
         return self._padded(picks, n)
 
     def _padded(self, picks: list[Pick], n: int) -> list[Pick]:
