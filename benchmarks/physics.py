@@ -16,6 +16,7 @@ import resource
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,14 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-from models import cell_box, cell_mesh, cell_numba, cell_scaled
-from models.cell import CellDesign
-from models.cell_steps import CUTOFF, March, Tolerances
+from models import cell_box, cell_mesh, cell_numba, cell_scaled  # noqa: E402
+from models.cell import CellDesign  # noqa: E402
+from models.cell_steps import CUTOFF, March, Tolerances  # noqa: E402
 
 OUT = Path(__file__).parent / "out"
 NODES = cell_mesh.NODES
 FINE = Tolerances(lithiation=1.2e-5, voltage_V=5e-5, newton_V=1e-6)
-RTOLS = (1e-3, 5e-4, 2e-4, 1e-4)
+RTOLS = (1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
 PROCESSES = 2
 _cells: dict[int, Any] = {}
 _solvers: dict[tuple[int, float], Any] = {}
@@ -44,12 +45,12 @@ def cells(seed: int, n: int) -> tuple[CellDesign, cell_mesh.Mesh]:
     import physics_pybamm
 
     drawn = cell_box.draw(2 * n + 64, seed=seed)
-    mesh = cell_mesh.build(physics_pybamm.even_edges(NODES).expand(drawn.n, -1))
+    mesh = cell_mesh.build(physics_pybamm.common_edges(NODES).expand(drawn.n, -1))
     halves = ours(drawn, mesh, Tolerances())
     passed = torch.stack([h.charge[:, -1] * (h.status == CUTOFF) for h in halves]).amin(0)
     alive = (passed > 0.05).nonzero()[:n, 0]
     design = CellDesign(*(field[alive] for field in drawn.tensors()))
-    return design, cell_mesh.build(physics_pybamm.even_edges(NODES).expand(design.n, -1))
+    return design, cell_mesh.build(physics_pybamm.common_edges(NODES).expand(design.n, -1))
 
 
 def ours(
@@ -75,38 +76,20 @@ def pybamm_cycle(design: CellDesign, starts: list[np.ndarray], rtol: float) -> n
     out = np.full((2, design.n), np.nan)
     for row, direction in enumerate((+1, -1)):
         if (direction, 0.0) not in _solvers:
-            _solvers[direction, 0.0] = physics_pybamm.model(NODES, direction)
+            _solvers[direction, 0.0] = physics_pybamm.compact(NODES, direction)
         if (direction, rtol) not in _solvers:
             _solvers[direction, rtol] = pybamm.IDAKLUSolver(
                 rtol=rtol, atol=0.1 * rtol, on_failure="ignore", store_first_last=True,
                 options={"compile": True, "num_threads": 1, "silence_sundials_errors": True},
             )  # fmt: skip
         scaled = cell_scaled.scale(design, direction=direction)
-        inputs = [
-            dict(zip(physics_pybamm.NAMES, map(float, p), strict=True))
-            | {f"{name}_0": value[:, None] for name, value in zip(physics_pybamm.STATES, (*s, w), strict=True)}
-            for p, s, w in zip(scaled, state, starts[row], strict=True)
-        ]
-        solved = _solve(_solvers[direction, rtol], _solvers[direction, 0.0], inputs)
+        inputs = physics_pybamm.inputs_of(scaled, state, starts[row])
+        solved = physics_pybamm.solve(_solvers[direction, rtol], _solvers[direction, 0.0], inputs)
         out[row] = [s.t[-1] if s else np.nan for s in solved]
         state = np.stack(
             [s.y[: 3 * NODES, -1].reshape(3, NODES) if s else z for s, z in zip(solved, state, strict=True)]
         )
     return out
-
-
-def _solve(solver: Any, model: Any, inputs: list[dict[str, Any]]) -> list[Any]:
-    """Solutions of a list of inputs; None where PyBaMM gives up, found by halving the list."""
-    import pybamm
-
-    try:
-        solved = solver.solve(model, [0, 1.2], inputs=inputs)
-    except pybamm.SolverError:
-        if len(inputs) == 1:
-            return [None]
-        half = len(inputs) // 2
-        return _solve(solver, model, inputs[:half]) + _solve(solver, model, inputs[half:])
-    return solved if isinstance(solved, list) else [solved]
 
 
 def work(task: tuple[str, int, int, int, int, float]) -> tuple[float, float, np.ndarray]:
@@ -138,7 +121,7 @@ def shared(pool: ProcessPoolExecutor, what: str, seed: int, n: int, rtol: float 
     """Wall time of all processes together, and the charges passed."""
     parts = min(PROCESSES, n)
     bounds = [round(n * i / parts) for i in range(parts + 1)]
-    tasks = [(what, seed, n, a, b, rtol) for a, b in zip(bounds, bounds[1:], strict=False)]
+    tasks = [(what, seed, n, a, b, rtol) for a, b in pairwise(bounds)]
     done = list(pool.map(work, tasks))
     return max(d[1] for d in done) - min(d[0] for d in done), np.concatenate([d[2] for d in done], axis=1)
 
@@ -157,7 +140,7 @@ def cycles(sizes: list[int], seed: int) -> list[dict[str, float]]:
             shared(pool, "ours", seed, n)
             best = min((shared(pool, "ours", seed, n) for _ in range(5 if n <= 256 else 2)), key=lambda r: r[0])
             for rtol in RTOLS:
-                if n > 16:  # the tolerance found on a part of the cells, then the whole, timed
+                if n > 16:  # a tolerance that a part of the cells refuses is not tried on all
                     probe = shared(pool, "pybamm", seed, 16, rtol)[1]
                     if error(probe, shared(pool, "fine", seed, 16)[1]) > 1e-3:
                         continue

@@ -4,8 +4,8 @@
 
 Peers are optional (`pip install .[peers]`); one that is not installed is left out and named. Each peer runs as its own
 documentation says; taking in the history is timed apart. Ours is timed prior off and on (an ensemble of 64 draws), from
-told history to recipes: the fit is inside. Our fits start from milestones of the same history, which a running
-campaign has in memory; `cold` takes these in too.
+told history to recipes: the fit is inside. Beyond 100 trials our fits start from milestones (100, 200, 400, …) of the
+same history, which a running campaign has in memory: the last trial is told after they are met.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for everybody: more threads are slower at these sizes
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent)]
 
 import numpy as np  # noqa: E402 - after the thread count is set
@@ -46,7 +46,7 @@ def ours(problem: Problem, recipes: pd.DataFrame, values: np.ndarray, *, prior: 
     from surrogate import Optimiser
 
     opt = Optimiser(problem.space, prior=problem.prior if prior else None, seed=0)
-    if len(recipes) > 250:
+    if len(recipes) > 100:
         opt.tell(recipes.iloc[:-1], values[:-1])
         opt.recommend()
         opt.tell(recipes.iloc[-1:], values[-1:])
@@ -93,6 +93,8 @@ def ax(problem: Problem, recipes: pd.DataFrame, values: np.ndarray) -> Ask:
         ]
     )
     client.configure_optimization(objective="value")
+    # Ax's first proposal would be the centre of the space, whatever was told: no model, no time.
+    client.configure_generation_strategy(initialize_with_center=False)
     for row, value in zip(recipes.to_dict("records"), values, strict=True):
         index = client.attach_trial(parameters=row)
         client.complete_trial(trial_index=index, raw_data={"value": float(value)})
@@ -139,9 +141,12 @@ def main() -> None:
     first, last = (int(part) for part in args.seeds.split("-"))
     rows = []
     for name, (module, make) in METHODS.items():
+        if not name.startswith(tuple(args.methods.split(","))):
+            continue
         if importlib.util.find_spec(module) is None:
             print(f"{name}: not installed, left out")
             continue
+        print(name, file=sys.stderr, flush=True)
         warm_up(make)
         for seed in range(first, last + 1):
             rows += [row | {"method": name, "seed": seed} for row in timings(make, sizes, seed)]
@@ -171,6 +176,7 @@ def timings(make: Callable[..., Ask], sizes: list[int], seed: int) -> list[dict[
             wall, cpu = time.perf_counter(), time.process_time()
             ask(q)
             rows.append({"n": n, "q": q, "wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu})
+            print(rows[-1], file=sys.stderr, flush=True)
     return rows
 
 

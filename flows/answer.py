@@ -11,6 +11,8 @@ import pandas as pd
 from campaign import outcome
 from campaign.spec import CampaignSpec, Range, Stopping
 from flows.choose import Chooser
+from flows.session import Session
+from review.words import label
 
 if TYPE_CHECKING:
     from surrogate import Optimiser
@@ -49,8 +51,9 @@ class Answer:
     electrolytes: pd.DataFrame
 
 
-def answer(spec: CampaignSpec, choice: Chooser) -> Answer | None:
+def answer(session: Session, choice: Chooser) -> Answer | None:
     """Ask the chooser what it would recommend now; None while there is no result."""
+    spec = session.spec
     known = (
         choice.evidence.values[spec.objective.outcome].dropna()
         if len(choice.evidence.trials)
@@ -63,7 +66,7 @@ def answer(spec: CampaignSpec, choice: Chooser) -> Answer | None:
     recipe = {name: row[name] for name in spec.space}
     surface = speed_time_surface(spec, optimiser)
     ridge = ridge_of(surface, float(row["mean"]), spec)
-    notes = (*_bound_notes(spec, recipe), *_flat_notes(spec, optimiser, recipe))
+    notes = (*_bound_notes(spec, recipe), *_flat_notes(spec, optimiser, recipe), *_model_notes(session, recipe))
     window = optimiser.window(spec.tolerance_pct / 100.0)
     gain = abs(float(row["mean"])) * (spec.stopping or Stopping()).smallest_worthwhile_gain_pct / 100.0
     stopping = optimiser.stopping(gain, bound=(spec.stopping or Stopping()).chance_below)
@@ -186,9 +189,19 @@ def _bound_notes(spec: CampaignSpec, recipe: dict[str, Any]) -> list[str]:
         for end, word in ((item.low, "lowest"), (item.high, "highest")):
             if abs(recipe[name] - end) <= margin:
                 notes.append(
-                    f"{name} {recipe[name]:g} stands on the {word} value allowed: a bound, not an optimum found inside."
+                    f"{label(name)}: {recipe[name]:g} stands on the {word} value allowed: a bound, not an optimum found inside."
                 )
     return notes
+
+
+def _model_notes(session: Session, recipe: dict[str, Any]) -> list[str]:
+    """Where the physics has a part in the answer, say in what the recipe leaves what the physics was calibrated on."""
+    if session.spec.evaluator != "physics" and session.spec.prior != "physics":
+        return []
+    from models import limits
+
+    designs = session.spec.designs(pd.DataFrame([recipe]))
+    return [f"The model there: {sentence}." for sentence in limits.warnings(designs, materials=session.materials)[0]]
 
 
 def _flat_notes(spec: CampaignSpec, optimiser: Optimiser, recipe: dict[str, Any]) -> list[str]:
@@ -202,7 +215,7 @@ def _flat_notes(spec: CampaignSpec, optimiser: Optimiser, recipe: dict[str, Any]
         doubt = float((predicted["p95"] - predicted["p05"]).mean())
         if len(values) > 1 and spread < _UNIDENTIFIED * doubt:
             notes.append(
-                f"{name} is not identified: over its whole range the expected outcome changes by {spread:.3g}, its 90 % "
+                f"{label(name)} is not identified: over its whole range the expected outcome changes by {spread:.3g}, its 90 % "
                 f"interval is {doubt:.3g} wide."
             )
     return notes

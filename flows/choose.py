@@ -13,6 +13,7 @@ import pandas as pd
 
 from campaign.trial import OPEN, Decision
 from flows import evidence
+from flows.calibration import parameters_of
 from flows.evidence import Evidence
 from flows.session import Session, now, who
 from store import Lease, Reader
@@ -137,10 +138,17 @@ def _prior(session: Session) -> Callable[[pd.DataFrame], npt.NDArray[Any]] | Non
         return None
     from models.simulate import ensemble
 
-    spec, materials = session.spec, session.materials
+    spec, materials, parameters = session.spec, session.materials, parameters_of(session)
 
     def physics(recipes: pd.DataFrame) -> npt.NDArray[Any]:
         designs = spec.designs(recipes[list(spec.space)])
-        return ensemble(designs, spec.objective.outcome, draws=PRIOR_DRAWS, seed=spec.seed, materials=materials)
+        return ensemble(
+            designs,
+            spec.objective.outcome,
+            draws=PRIOR_DRAWS,
+            seed=spec.seed,
+            materials=materials,
+            parameters=parameters,
+        )
 
     return physics

@@ -20,13 +20,20 @@ _CYCLING = (
 
 
 def evaluate_waiting(session: Session) -> list[str]:
-    """Simulate every proposed trial of a `physics` campaign, all in one batch, and record them one by one.
+    """Answer every proposed trial that needs no lab: by the physics, or by the campaign's virtual lab.
 
     Returns:
         Ids of the trials that were answered now.
     """
-    if session.spec.evaluator != "physics":
-        return []
+    if session.spec.evaluator == "virtual-lab":
+        from flows.rehearse import evaluate_virtual
+
+        return evaluate_virtual(session)
+    return _evaluate_by_physics(session) if session.spec.evaluator == "physics" else []
+
+
+def _evaluate_by_physics(session: Session) -> list[str]:
+    """Simulate the trials that wait, all in one batch, and record them one by one."""
     trials = session.ledger.trials(session.name)
     waiting = trials[trials["state"].eq("proposed") & trials["evaluator"].eq("physics")]
     if waiting.empty:

@@ -16,6 +16,7 @@ from campaign.errors import Refusal
 from campaign.names import nearest
 from campaign.recipe import DESIGN_COLUMNS, TEXT_COLUMNS
 from campaign.trial import check_evaluator
+from flows.intake.kept import keep
 from flows.session import Session, now, who
 
 _MEASUREMENT = (
@@ -46,7 +47,11 @@ def import_history(session: Session) -> int:
     """
     if session.spec.history is None:
         return 0
-    return import_file(session, session.loaded.file(session.spec.history), by=who())
+    path = session.loaded.file(session.spec.history)
+    if not path.is_file():
+        raise Refusal(f"history: there is no file {path}")
+    keep(session, path)
+    return import_file(session, path, by=who())
 
 
 def import_file(session: Session, path: Path, *, by: str, name: str | None = None, evaluator: str = "published") -> int:

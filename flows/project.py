@@ -44,9 +44,22 @@ def project(session: Session, view: CampaignView, report: Path, *, rebuild: bool
     pending = session.ledger.pending_projection(session.name)
     projection = Projection(session.settings.mlflow_tracking_uri)
     try:
-        (projection.rebuild if rebuild else projection.sync)(view, report=report)
+        synced = (projection.rebuild if rebuild else projection.sync)(view, report=report)
     except MLflowUnreachable as unreachable:
         return str(unreachable)
     for trial, seq in zip(pending["trial"], pending["seq"], strict=True):
         session.ledger.mark_projected(session.name, str(trial), int(seq))
+    links = projection.links(synced, base_url=mlflow_base_url(session))
+    links_file(session).write_text("".join(f"{name}: {link}\n" for name, link in links.items()), encoding="utf-8")
     return None
+
+
+def links_file(session: Session) -> Path:
+    """Text file with the addresses of the saved MLflow views, one a line."""
+    return session.settings.reports(session.name) / "mlflow_views.txt"
+
+
+def mlflow_base_url(session: Session) -> str:
+    """Address of the MLflow page: the tracking server, or where `mlflow/README.md` starts one over our SQLite store."""
+    uri = session.settings.mlflow_tracking_uri
+    return uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"

@@ -11,14 +11,16 @@ import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from campaign.spec import Lab
-from models.virtual_lab_plug import OpenLab
+
+if TYPE_CHECKING:
+    from models.virtual_lab_plug import OpenLab
 
 Floats = npt.NDArray[np.float64]
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

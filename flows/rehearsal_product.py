@@ -84,7 +84,8 @@ class Product:
             switches: parts to turn off.
             stop_when: says of the Optimiser that the campaign may end.
         """
-        self.question, self.last_cycle, self.readouts = question, last_cycle, READ
+        self.question, self.last_cycle = question, last_cycle
+        self.readouts: Sequence[int] = READ
         self._lab, self._prior, self._curves, self._seed = lab, prior, curves, seed
         self._descriptors, self._switches, self._stop_when = descriptors or {}, switches, stop_when
         self._sign = 1.0 if question.objective.goal == "max" else -1.0
@@ -140,7 +141,7 @@ class Product:
         for test in tests:
             finished = len(test.discharge) >= self.last_cycle
             if not finished and (
-                test.state in ("mixing",) or not self._switches.partial_curves and test.state == "running"
+                test.state == "mixing" or (not self._switches.partial_curves and test.state == "running")
             ):
                 continue
             outlook = foresight.outlook(self._curve(test))
@@ -235,11 +236,11 @@ class Product:
         chance = _normal_cdf(gap / np.hypot(rows["se"].to_numpy(float), top_sd + 1e-12))
         learned = self.foresight(tests).learned_from
         return [
-            self._judge(running[int(number)], row, float(c), learned=learned)
-            for (number, row), c in zip(rows.iterrows(), chance, strict=True)
+            self._judge(running[int(str(number))], row, float(c), learned=learned)
+            for (number, row), c in zip(rows.to_dict("index").items(), chance, strict=True)
         ]
 
-    def _judge(self, test: Seen, row: pd.Series, chance: float, *, learned: int) -> Advice:
+    def _judge(self, test: Seen, row: Mapping[Any, Any], chance: float, *, learned: int) -> Advice:
         n, sd = len(test.discharge), float(row["early_sd"])
         number, value = test.number, float(row["value"])
         if chance < HOPELESS:
@@ -247,7 +248,10 @@ class Product:
             return Advice(number, True, chance, value, sd, reason)
         on, fresh = self._worth_of_running_on(test, sd)
         if learned >= MOST_TAUGHT and on < fresh:
-            reason = f"after {n} cycles its outcome is known to {sd:.0%}: a fresh cell tells {fresh / max(on, 1e-9):.1f} times more a day"
+            more = fresh / max(on, 1e-9)
+            reason = (
+                f"after {n} cycles its outcome is known to {sd:.0%}: a fresh cell tells {more:.1f} times more a day"
+            )
             return Advice(number, True, chance, value, sd, reason)
         return Advice(number, False, chance, value, sd, f"its chance of being the best is {chance:.0%}")
 

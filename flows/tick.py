@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from campaign.trial import OPEN
-from flows import choose, evaluate, history, project
+from flows import choose, evaluate, history, inbox, project
 from flows.session import Session, is_dead, now, who
 from store import Lease, Stale
 
@@ -62,15 +62,20 @@ def tick(session: Session, *, call: Step[Any] = plainly, project_now: bool = Tru
             )
         call = _renewing(call, session, lease)
         call("import history", lambda: history.import_history(session))
+        arrived = call("take in", lambda: inbox.empty(session) if session.spec.evaluator == "lab" else inbox.Emptied())
         # Trials that a killed tick had proposed are answered before new ones are chosen: the choice then knows them.
         evaluated = call("evaluate", lambda: evaluate.evaluate_waiting(session))
         proposed, sentence = call("propose", lambda: _propose(session, lease))
         evaluated += call("evaluate", lambda: evaluate.evaluate_waiting(session)) if proposed else []
-        sentences = [sentence] if sentence else []
+        sentences = [*arrived.sentences, *([sentence] if sentence else [])]
         if project_now:
             sentences += call("project and report", lambda: project.bring_up_to_date(session))
     return TickResult(
-        tuple(proposed), tuple(evaluated), finished=not proposed and not evaluated, sentences=tuple(sentences)
+        tuple(proposed),
+        tuple(evaluated),
+        arrived.taken,
+        finished=not proposed and not evaluated,
+        sentences=tuple(sentences),
     )
 
 

@@ -45,7 +45,7 @@ def campaign_view(session: Session) -> tuple[CampaignView, Answer | None]:
     """Build the view and the answer of a campaign, all of one moment of the ledger."""
     reader = session.reader
     choice = choose.chooser(session, reader)
-    found = answer(session.spec, choice)
+    found = answer(session, choice)
     table = trials_table(session, reader)
     own = table["evaluator"].eq(session.spec.evaluator)
     cycling = evidence.record(reader, session.name).rename(columns={"trial": "trial_id"})
@@ -116,9 +116,9 @@ def _last_change(reader: Reader, campaign: str, trials: pd.DataFrame) -> pd.Data
 
 
 def _cycles_of(cycling: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
-    kept = cycling[cycling["trial_id"].isin(trials["trial_id"])]
-    means = kept.groupby(["trial_id", "cycle"], sort=False)[[name for name in _CYCLING if name in kept]].mean()
-    return means.reset_index()
+    """Records of these trials, each cell by itself: a mean over cells of different length would jump."""
+    kept = cycling[cycling["trial_id"].isin(trials["trial_id"])].rename(columns={"subject": "cell_id"})
+    return kept[["trial_id", "cell_id", "cycle", *[name for name in _CYCLING if name in kept]]].reset_index(drop=True)
 
 
 def _answered(session: Session, found: Answer | None) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def store(path: Path, root: Path, *, limits: Limits | None = None) -> Stored:
         root.mkdir(parents=True, exist_ok=True)
         aside = root / f".incoming-{secrets.token_hex(8)}"
         try:
-            snapshot = sandbox.take(Path(path), aside, limits=limits or Limits())
+            snapshot = sandbox.take(Path(path), aside, limits=limits or Limits.current())
             return _settle(aside, snapshot, root)
         finally:
             aside.unlink(missing_ok=True)

@@ -38,11 +38,20 @@ _DISCHARGE = (
     "arealcapacity",
 )
 _CHARGE = (
-    *tuple(
-        name.replace("discharge", "charge").replace("dischg", "chg").replace("dchg", "chg") for name in _DISCHARGE[:-4]
-    ),
+    "chargecapacity",
+    "chargearealcapacity",
+    "arealchargecapacity",
+    "chargespecificcapacity",
+    "specificchargecapacity",
+    "specificcapacitycharge",
+    "capacitycharge",
+    "chargecap",
+    "chgcapacity",
+    "chgcap",
+    "chgspeccap",
     "qchg",
     "qcharge",
+    "qcha",
     "qc",
 )
 _EFFICIENCY = ("coulombicefficiency", "ce", "efficiency", "cesamecycle", "ceoutin")
@@ -55,7 +64,8 @@ _CAPACITIES = ("capacity", "capacity_per_mass", "capacity_per_area")
 
 def is_capacity_table(headers: list[Header]) -> bool:
     """Say whether a table with these headers lists capacities by cycle."""
-    no_series = find(headers, "time_s") is None or find(headers, "current_mA") is None
+    timed = find(headers, "time_s") is not None or find(headers, "step_time_s") is not None
+    no_series = not timed or find(headers, "current_mA") is None
     return (
         no_series
         and find(headers, "cycle") is not None

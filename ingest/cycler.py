@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -60,9 +59,8 @@ def read_cycler(
 def _read(
     path: Path, *, start: Start | None, facts: CellFacts, finished: bool, need_mAh: bool, limits: Limits | None
 ) -> CyclingFile:
-    limits = limits or Limits()
-    with tempfile.TemporaryDirectory(prefix="mixwright-") as scratch:
-        folder = Path(scratch)
+    limits = limits or Limits.current()
+    with sandbox.scratch_folder() as folder:
         snapshot = sandbox.take(Path(path), folder / sandbox.INPUT, limits=limits)
         arguments = {
             "name": snapshot.name,

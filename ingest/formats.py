@@ -17,6 +17,7 @@ from ingest.tables import Table
 
 _HEADER_LINES = 200
 _SHEET_HEAD_ROWS = 40
+_CELL_COLUMN_ROWS = 100_000
 
 _NOT_READ = (
     (
@@ -56,7 +57,12 @@ def read(path: Path, place: str, *, converted: str | None, limits: Limits) -> Fo
         Refusal: no format that we know, or its reader refuses.
     """
     if converted == "arbin-res":
-        return _arbin_res(text.table(text.document(place, path.read_bytes()), delimiter=",", limits=limits))
+        exported = path.read_bytes()
+        if not exported.startswith(b"Test_ID,Data_Point,"):
+            raise Refusal(
+                f"{place}: the Arbin database has no readable channel table; it is damaged or cut off: copy it again"
+            )
+        return _arbin_res(text.table(text.document(place, exported), delimiter=",", limits=limits))
     if converted is not None:
         content = text.table(text.document(place, path.read_bytes()), delimiter="\t", limits=limits)
         return Found(converted, series_reader.read(content)[1])
@@ -176,10 +182,25 @@ def _text(path: Path, place: str, *, limits: Limits) -> Found:
 def from_table(table: Table, *, metadata: Mapping[str, str] | None = None) -> Found:
     """Read a table as a time series or as capacities by cycle."""
     headers = [parse(name) for name in table.header]
+    metadata = {**(metadata or {}), **_cell_column(table, [header.name for header in headers])}
     if capacity_table.is_capacity_table(headers):
-        return Found("capacity-table", table, metadata or {})
+        return Found("capacity-table", table, metadata)
     kind, series = series_reader.read(table)
-    return Found(kind, series, metadata or {})
+    return Found(kind, series, metadata)
+
+
+def _cell_column(table: Table, names: list[str]) -> dict[str, str]:
+    """Return the cell that a column of cell ids names; several cells in one file are refused."""
+    position = next((names.index(name) for name in ("cellid", "cellname", "cell", "barcode") if name in names), None)
+    if position is None or table.rows > _CELL_COLUMN_ROWS:
+        return {}
+    cells = [text for text in dict.fromkeys(table.texts(position)) if text]
+    if len(cells) > 1:
+        raise Refusal(
+            f"{table.place}, column {table.header[position]!r}: names {len(cells)} cells ({', '.join(cells[:4])}); "
+            "give each cell a file of its own"
+        )
+    return {"cell_id": cells[0]} if cells else {}
 
 
 def header_line(document: text.Document) -> int | None:
@@ -233,5 +254,5 @@ def _metadata(lines: list[str]) -> dict[str, str]:
     for line in lines:
         key, colon, value = line.partition(":")
         if colon and value.strip() and len(key) < 60:
-            found[key.strip().lower().replace(" ", "_")] = " ".join(value.split())
+            found[key.strip(" #;%\t").lower().replace(" ", "_")] = " ".join(value.split())
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -33,6 +34,11 @@ class Limits:
     """Rows of a lab sheet."""
     text_columns: int = 500
     """Columns of a text table."""
+
+    @classmethod
+    def current(cls) -> Limits:
+        """Return the limits of this machine: ours, changed by `MIXWRIGHT_INGEST_…` in the environment."""
+        return cls.from_settings(os.environ)
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, str], *, prefix: str = "MIXWRIGHT_INGEST_") -> Limits:

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -85,6 +86,23 @@ def take(path: Path, target: Path, *, limits: Limits) -> Snapshot:
             f"{name}: changed while it was read; it is still being written, so it is left alone until it rests"
         )
     return Snapshot(name=name, sha256=digest.hexdigest(), size=copied)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Give a private folder for one file, gone afterwards.
+
+    Raises:
+        Refusal: the temporary folder of this machine is full or cannot be written.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="mixwright-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise Refusal(
+            f"the temporary folder {tempfile.gettempdir()} cannot be used ({error.strerror}); free some room there and "
+            "try again, nothing was taken"
+        ) from None
 
 
 def shown(name: str) -> str:

@@ -44,7 +44,8 @@ _DATES = (
 def is_series(headers: list[Header]) -> bool:
     """Say whether a table with these headers is a time series of a cycler."""
     charge = find(headers, "current_mA") is not None or _dq(headers) is not None
-    return find(headers, "time_s") is not None and find(headers, "voltage_V") is not None and charge
+    timed = find(headers, "time_s") is not None or find(headers, "step_time_s") is not None
+    return timed and find(headers, "voltage_V") is not None and charge
 
 
 def _dq(headers: list[Header]) -> int | None:
@@ -64,12 +65,15 @@ def read(table: Table) -> tuple[str, Series]:
     if at["step_time_s"] == at["time_s"]:
         at["step_time_s"] = None
     for name, what in (("time_s", "test time"), ("voltage_V", "voltage")):
-        if at[name] is None:
+        if at[name] is None and (name != "time_s" or at["step_time_s"] is None):
             raise Refusal(f"{table.place}: has no column of {what}; its columns are " + ", ".join(table.header[:12]))
     if isinstance(table.cells, Text):
         table.cells.prefetch([position for name, position in at.items() if position is not None and name != "state"])
+    step_time = _seconds(table, headers, at["step_time_s"], "step_time_s", layout, empty=at["time_s"] is not None)
     time = _seconds(table, headers, at["time_s"], "time_s", layout)
-    assert time is not None
+    if time is None:
+        assert step_time is not None
+        time = _from_step_time(step_time)
     voltage = _column(table, headers, at["voltage_V"], "voltage_V", layout)
     assert voltage is not None
     current, derived = _current(table, headers, at, layout, time)
@@ -80,7 +84,7 @@ def read(table: Table) -> tuple[str, Series]:
         time_s=time,
         current_mA=current,
         voltage_V=voltage,
-        step_time_s=_seconds(table, headers, at["step_time_s"], "step_time_s", layout, empty=True),
+        step_time_s=step_time,
         vendor_cycle=_index(table, at["cycle"]),
         step=_index(table, at["step"]),
         wall_s=_wall(table, at["wall"]),
@@ -162,6 +166,14 @@ def _seconds(
                     raise Refusal(f"{table.where(row, position)}: {error}") from None
             return np.array(seconds)
     return _column(table, headers, position, quantity, layout, empty=empty)
+
+
+def _from_step_time(step_time_s: Floats) -> Floats:
+    """Return a test time where a file has the step time alone: each step begins when the one before it ended."""
+    restart = np.flatnonzero(np.diff(step_time_s) < 0)
+    offset = np.zeros(len(step_time_s))
+    offset[restart + 1] = step_time_s[restart]
+    return step_time_s + np.cumsum(offset)
 
 
 def _current(

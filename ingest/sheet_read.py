@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,9 +68,8 @@ def read_sheet(path: Path, *, known_trials: pd.DataFrame, limits: Limits | None 
         Refusal: an unknown column or trial, a recipe that came apart from its id, a cell that is no number or no date, an
             impossible value, two rows that contradict each other. Nothing of the sheet is taken then.
     """
-    limits = limits or Limits()
-    with tempfile.TemporaryDirectory(prefix="mixwright-") as scratch:
-        folder = Path(scratch)
+    limits = limits or Limits.current()
+    with sandbox.scratch_folder() as folder:
         snapshot = sandbox.take(path, folder / sandbox.INPUT, limits=limits)
         page = sandbox.run("sheet", folder, snapshot.name, {"name": snapshot.name}, limits=limits)
     reader = _Reader(page, _asked(known_trials))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,9 +176,8 @@ def _powder(cell: Any, name: str, unit: str | None, place: str, row: int, header
 
 
 def _page(path: Path, limits: Limits | None) -> tuple[str, list[tuple[str, list[Any]]], dict[str, Any]]:
-    limits = limits or Limits()
-    with tempfile.TemporaryDirectory(prefix="mixwright-") as scratch:
-        folder = Path(scratch)
+    limits = limits or Limits.current()
+    with sandbox.scratch_folder() as folder:
         snapshot = sandbox.take(Path(path), folder / sandbox.INPUT, limits=limits)
         page = sandbox.run("table", folder, snapshot.name, {"name": snapshot.name}, limits=limits)
     columns = [(header, cells) for header, cells in zip(page["header"], page["columns"], strict=True) if header]

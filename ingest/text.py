@@ -14,6 +14,7 @@ from ingest.tables import Table, Text
 
 DELIMITERS = ("\t", ";", ",", "|")
 _HEAD_BYTES = 65536
+_ROWS_TO_JUDGE = 4
 _COMMA_NUMBER = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?")
 
 
@@ -160,11 +161,10 @@ def _count_widths(place: str, body: bytes, mark: str, allowed: set[int], first_r
 
 def _without_cut_line(body: bytes, mark: str, notes: list[str], place: str) -> bytes:
     """Drop a last line without a line end if its last number is shorter than any above it: it may have been cut."""
-    lines = body[-20000:].split(b"\n")
-    if len(lines) < 3:
-        return body
-    decimals = [_decimals(line.rsplit(mark.encode(), 1)[-1]) for line in lines[1:]]
-    if decimals[-1] < min(decimals[:-1]):
+    lines = body[-20000:].split(b"\n")[0 if len(body) <= 20000 else 1 :]
+    decimals = [_decimals(line.rsplit(mark.encode(), 1)[-1]) for line in lines]
+    shorter = len(lines) > _ROWS_TO_JUDGE and decimals[-1] < min(decimals[:-1])
+    if len(lines) > 1 and (shorter or body.endswith((b".", b"-", b"+", b"e", b"E", mark.encode()))):
         notes.append("the last line has no line end and its last number is cut short, so it was left out")
         return body[: body.rfind(b"\n")]
     notes.append("the last line has no line end; the file may go on")

@@ -169,7 +169,7 @@ def _result(
 
 
 def _cell_id(metadata: Mapping[str, str]) -> str | None:
-    for key in ("cell_id", "barcode"):
+    for key in ("cell_id", "cell", "cell_name", "barcode"):
         if metadata.get(key):
             return metadata[key]
     for text in metadata.values():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,9 +61,8 @@ def compare_versions(old: Path, new: Path, *, limits: Limits | None = None) -> C
     Raises:
         Refusal: one of them cannot be read, or they are of different formats.
     """
-    limits = limits or Limits()
-    with tempfile.TemporaryDirectory(prefix="mixwright-") as scratch:
-        folder = Path(scratch)
+    limits = limits or Limits.current()
+    with sandbox.scratch_folder() as folder:
         before = sandbox.take(Path(old), folder / _OLDER, limits=limits)
         after = sandbox.take(Path(new), folder / sandbox.INPUT, limits=limits)
         names = [before.name, after.name]

@@ -60,8 +60,9 @@ class Campaign:
         """
         from flows import take_in
 
-        facts = {"active_mass_mg": active_mass_mg, "area_cm2": area_cm2}
-        return take_in.take_in(self.session, Path(path), by=by or who(), cell=cell, **facts).sentence
+        return take_in.take_in(
+            self.session, Path(path), by=by or who(), cell=cell, active_mass_mg=active_mass_mg, area_cm2=area_cm2
+        ).sentence
 
     def tick(self) -> str:
         """Do all that can be done now, once; returns what was done in a sentence."""
@@ -74,7 +75,7 @@ class Campaign:
         from flows.answer import answer
         from flows.choose import chooser
 
-        found = answer(self.session.spec, chooser(self.session, self.session.reader))
+        found = answer(self.session, chooser(self.session, self.session.reader))
         if found is None:
             return None
         return {

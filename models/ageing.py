@@ -3,7 +3,8 @@
     protection     P = coverage (1 - loss collapse)
     first cycle    R = 1 - (1 - r0)(1 - P)(1 - exp(-strain / strain_0)),  strain of what is in contact
     activation     a(n) = sigmoid{logit(chi(1) R) + gain P [1 - exp(-(n - 2)/n_a)]},  n >= 2
-    loss           d ln F/dn = -(k_s (strain/ref)^2 (duration/ref)^p exp[-(p_stack - ref)/P0] + k_b (1 - P)^2 + k_d collapse^2
+    loss           d ln F/dn = -(k_s (strain/ref)^2 (duration/ref)^p (swing/p_stack/ref)^q exp[-(p_stack - ref)/P0] +
+                              k_b (1 - P)^2 + k_d collapse^2
                               + k_X sum x_X exp[(V_end - V_X)/w])
     contact        chi(1) = a [1 - b (1 - coverage)],  chi(n) = a(n) F(n)
 
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from models.electrode import (
     Powder,
+    net_um_per_mAh_cm2,
     reached_mAh_cm2,
     strain_per_mAh_cm2,
     theoretical_capacity_mAh_cm2,
@@ -33,6 +35,10 @@ from models.parameters import Values
 
 CapacityOfCycle = Callable[[Tensor, float], Tensor]
 """(contact, cycle) -> discharge capacity in mAh cm-2, same shape as contact."""
+
+
+_DEAD = -40.0
+"""ln of the contact at which nothing is left to lose."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +108,16 @@ def age(x: Inputs, powder: Powder, *, capacity: CapacityOfCycle, cycles: Sequenc
     for before, n in pairwise(cycles):
         active = torch.sigmoid(start + gain * activated(n, p))
         span = float(n - max(before, 2))
-        kept = log_kept[-1] - rates[-1] * span
-        guess = active * torch.exp(kept)
+        guessed = (log_kept[-1] - rates[-1] * span).clamp(min=_DEAD)
+        guess = active * torch.exp(guessed)
         q = capacity(guess, float(n))
         rate = _loss_rate(x, powder, q, contact=guess, cycle=float(n), p=p)
-        kept = log_kept[-1] - 0.5 * span * (rates[-1] + rate)
+        kept = (log_kept[-1] - 0.5 * span * (rates[-1] + rate)).clamp(min=_DEAD)
         reached = active * torch.exp(kept)
         if span > 0:
-            q = capacity(reached, float(n))
+            # Contact enters the capacity nearly in proportion: no second look at the cell for so small a correction; a
+            # large one means that the anchors are too far apart, which `models.record.spacing` sees.
+            q = q * torch.exp((kept - guessed).clamp(-1.0, 1.0))
             rate = _loss_rate(x, powder, q, contact=reached, cycle=float(n), p=p)
         contact.append(reached)
         log_kept.append(kept)
@@ -125,11 +133,15 @@ def _loss_rate(
 ) -> Tensor:
     """Share of the contact that is lost a cycle; the electrolyte's own share of the charge swells nothing."""
     active, own = reached_mAh_cm2(x, powder, contact=contact, cycle=cycle, p=p)
-    stored = discharge_mAh_cm2 * active / (active + own + 1e-9)
+    share = active / (active + own + 1e-9)
+    stored = discharge_mAh_cm2 * share
     strain = strain_per_mAh_cm2(x) * stored / powder.composite.thickness_um / p["fade_reference_strain"]
     duration = (2 * discharge_mAh_cm2 / x.current_mA_cm2 + 1e-6) / p["fade_reference_duration_h"]
+    swing = p["frame_stiffness_MPa_um"] * net_um_per_mAh_cm2(x, share, p) * discharge_mAh_cm2
+    breathing = torch.sqrt((swing / x.stack_pressure_MPa) ** 2 + 1e-6) / p["fade_reference_breathing"]
     pressed = torch.exp(-(x.stack_pressure_MPa - p["reference_pressure_MPa"]) / p["fade_pressure_MPa"])
     swelling = p["fade_strain"] * strain**2 * duration ** p["fade_duration_exponent"] * pressed
+    swelling = swelling * breathing ** p["fade_breathing_exponent"]
     # Squared: bare patches and collapsed grains cut active off where they meet, so that a few of them do little.
     bare, collapsed = 1 - protection(powder, p), powder.composite.collapse
     interface = p["fade_bare"] * bare**2 + p["fade_collapse"] * collapsed**2

@@ -58,7 +58,10 @@ def is_compiled() -> bool:
 
 
 def jit(function: Any) -> Any:
-    """Compile at first use; cached where the cache directory can be written, else compiled in every process."""
+    """Compile at first use; cached where the cache directory can be written, else compiled in every process.
+
+    Sums may be taken in another order than written (so that they vectorise), the same one every time.
+    """
     target = cache_directory()
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -68,7 +71,7 @@ def jit(function: Any) -> Any:
     before = _config.CACHE_DIR
     _config.CACHE_DIR = str(target)  # read where a function is decorated
     try:
-        return numba.njit(error_model="numpy", fastmath={"contract"}, cache=cached, nogil=True)(function)
+        return numba.njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz"}, cache=cached, nogil=True)(function)
     finally:
         _config.CACHE_DIR = before
 

@@ -50,9 +50,7 @@ def half_cycle(design: CellDesign, *, start: HalfCycle | None, direction: int) -
         passed = held * torch.sigmoid(-monotone(with_depth(x, held), w, side))
         end = held - passed
     volt = 2.0 * GAS_OVER_FARADAY_V_K * design.temperature_K
-    curve = design.ocv_start_V[:, None] + volt[:, None] * perceptron(
-        with_depth(x, passed), w, f"{side}_curve"
-    )
+    curve = design.ocv_start_V[:, None] + volt[:, None] * perceptron(with_depth(x, passed), w, f"{side}_curve")
     cutoff = design.cutoff_discharge_V if direction > 0 else design.cutoff_charge_V
     curve = torch.cat([curve, cutoff[:, None]], dim=1)
     grid = torch.tensor((*KNOTS, 1.0), dtype=x.dtype, device=x.device)

@@ -24,6 +24,9 @@ from models.mixing import ZERO_C_K, Mixing, carbon_area_per
 from models.parameters import Values
 from models.segregation import Segregation
 
+_ALLOY_ABOVE_V = 0.1
+"""An anode nobler than this against lithium stores it in an alloy."""
+
 
 @dataclass(frozen=True)
 class Powder:
@@ -73,6 +76,16 @@ def strain_per_mAh_cm2(x: Inputs) -> Tensor:
     lithium = 6.94 / 26801.0
     change = (grams + lithium) / x.active_lithiated_density_g_cm3 - grams / x.active_density_g_cm3
     return change * 1e4
+
+
+def net_um_per_mAh_cm2(x: Inputs, active_share: Tensor, p: Values) -> Tensor:
+    """Change of the whole cell's thickness per charge of a discharge; negative where the anode shrinks more.
+
+    `active_share` is the active's share of the charge: the electrolyte's own redox swells nothing.
+    """
+    alloyed = x.anode_V_vs_Li > _ALLOY_ABOVE_V
+    anode = torch.where(alloyed, p["anode_alloy_um_per_mAh"], p["anode_metal_um_per_mAh"])
+    return strain_per_mAh_cm2(x) * active_share - anode
 
 
 def lump(x: Inputs, powder: Powder, *, contact: Tensor, cycle: Tensor | float, p: Values) -> CellDesign:

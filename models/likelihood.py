@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ _DEFAULT_RELATIVE = 0.10
 _CENSOR_SD = 0.10
 _LINEAR_SD = {"voltage": 0.05, "pressure": 0.15}
 _TINY = 1e-12
+_MOST_SHIFT = 0.7
+"""Largest correction of quick by full that a fit believes: beyond it quick says nothing of the slope either."""
 
 
 def is_capacity(observable: str) -> bool:
@@ -87,6 +89,7 @@ class Likelihood:
         whiten: inverse Cholesky factor of the covariance of the equal rows, block by mix.
         bound: transformed bound of each censored row.
         side: +1 where the model should lie above it, -1 below.
+        shift: full less quick of each row of `rows` on the scale of `transform`, where known; 0 before.
     """
 
     rows: Rows
@@ -96,11 +99,21 @@ class Likelihood:
     whiten: Tensor
     bound: Tensor
     side: Tensor
+    shift: Tensor
+
+    def scaled(self, predicted: Tensor) -> Tensor:
+        """Predictions on the scale of comparison, (*draws, r)."""
+        names = self.rows.table["observable"].tolist()
+        return torch.stack([transform(predicted[..., k], names[k]) for k in range(len(names))], -1)
+
+    def shifted_by(self, full: Tensor, quick: Tensor) -> Likelihood:
+        """The same, with quick predictions corrected by what full says at one point: full gives values, quick slopes."""
+        shift = torch.nan_to_num(self.scaled(full) - self.scaled(quick)).clamp(-_MOST_SHIFT, _MOST_SHIFT)
+        return replace(self, shift=shift)
 
     def residuals(self, predicted: Tensor) -> Tensor:
         """Residuals of (*draws, r) predictions: equal rows first, then censored, (*draws, equal + censored)."""
-        names = self.rows.table["observable"].tolist()
-        scaled = torch.stack([transform(predicted[..., k], names[k]) for k in range(len(names))], -1)
+        scaled = self.scaled(predicted) + self.shift
         off = (scaled[..., self.equal] - self.target) @ self.whiten.T
         margin = (scaled[..., self.censored] - self.bound) * self.side / _CENSOR_SD
         return torch.cat([off, torch.sqrt(-2 * torch.special.log_ndtr(margin) + _TINY)], -1)
@@ -137,6 +150,7 @@ def build(rows: Rows, use: np.ndarray) -> Likelihood:
         whiten=_whiten(rows, equal),
         bound=_stack(bound),
         side=torch.tensor(side, dtype=torch.float64),
+        shift=torch.zeros(len(table), dtype=torch.float64),
     )
 
 

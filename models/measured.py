@@ -197,7 +197,9 @@ def _plan(table: pd.DataFrame, design: np.ndarray, modelled: np.ndarray, inputs:
 
 def _read(group: _Group, p: Values, fidelity: Fidelity) -> dict[int, Tensor]:
     if group.last:
-        followed = run(group.inputs, p, last=group.last, fidelity=fidelity, charges=group.charges)
+        followed = run(
+            group.inputs, p, last=group.last, fidelity=fidelity, charges=group.charges, bare=not group.charges
+        )
     else:
         followed = Run(prepare(group.inputs, p), None, None, None)  # type: ignore[arg-type]
     out: dict[int, Tensor] = {}
@@ -234,12 +236,12 @@ def _capacity(x: Inputs, r: Run, p: Values, n: Tensor) -> Tensor:
 
 
 def _retention(x: Inputs, r: Run, p: Values, n: Tensor) -> Tensor:
-    return 100 * _capacity(x, r, p, n) / _capacity(x, r, p, torch.ones_like(n))
+    return 100 * _capacity(x, r, p, n) / _capacity(x, r, p, torch.ones_like(n)).clamp(min=1e-12)
 
 
 def _retention_vs_peak(x: Inputs, r: Run, p: Values, n: Tensor) -> Tensor:
     until = torch.arange(1, int(n) + 1, dtype=torch.float64)
-    return 100 * _capacity(x, r, p, n) / discharge_at(x, r, until, p).amax(-1)
+    return 100 * _capacity(x, r, p, n) / discharge_at(x, r, until, p).amax(-1).clamp(min=1e-12)
 
 
 _CURVES: Mapping[str, Reader] = {

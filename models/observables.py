@@ -124,7 +124,7 @@ def _at_cycle(family: str, n: int, x: Inputs, run: Run, p: Values) -> Tensor:
     if family == "retention_vs_peak_pct":
         return 100.0 * q / discharge_at(x, run, _cycles(range(1, n + 1), x), p).amax(-1)
     if family == "discharge_energy_Wh_kg_composite":
-        volts = run.at_anchors(run.discharges.mean_voltage_V)[run.cycles.index(n)]
+        volts = run.mean_voltage_V()[run.cycles.index(n)]
         return q * volts * per_composite
     raise Refusal(f"the physics has no outcome {family!r}")
 

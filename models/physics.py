@@ -3,14 +3,14 @@
     recipe -> mixing -> segregation -> composite -> [cell <-> ageing] over anchor cycles -> record of every cycle
 
 `quick` follows contact and cell in closed form. `full` solves the porous electrode at every anchor at once, puts the ratio
-of solved to quick capacity on the trajectory, follows that once more, and solves again at the contact so found.
+of solved to quick capacity on the trajectory, and follows that once more.
 Source: physics.md sections 3 and 4; numerics of the cell: docs/cell_solver.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -25,10 +25,6 @@ from models.mixing import mix
 from models.parameters import Values
 from models.segregation import segregate
 
-_PASSES = 1
-"""Corrections of the quick trajectory by the solved cells before the last solve: contact enters a capacity nearly in
-proportion and feels the cell only through the loss, so that one pass leaves less than 0.1 % (benchmarks/physics.py)."""
-
 
 @dataclass(frozen=True)
 class Run:
@@ -37,13 +33,13 @@ class Run:
     Attributes:
         powder: states before the first cycle.
         trajectory: contact and capacity at the anchors.
-        discharges: the solved discharges, anchors stacked before draws and designs.
+        solved: the discharges, anchors stacked before draws and designs; None for a bare run.
         charges: the charges after them; None where no charge was asked for.
     """
 
     powder: Powder
     trajectory: Trajectory
-    discharges: HalfCycle
+    solved: HalfCycle | None
     charges: HalfCycle | None
 
     @property
@@ -54,6 +50,17 @@ class Run:
     def discharge_at(self, cycle: int) -> Tensor:
         """Discharge capacity (mAh cm-2) at an anchor."""
         return self.trajectory.discharge_mAh_cm2[self.cycles.index(cycle)]
+
+    @property
+    def discharges(self) -> HalfCycle:
+        """The solved discharges."""
+        if self.solved is None:
+            raise ValueError("a bare run has no half-cycles")
+        return self.solved
+
+    def mean_voltage_V(self) -> Tensor:
+        """Mean discharge voltage at every anchor, (anchors, *states)."""
+        return self.at_anchors(self.discharges.mean_voltage_V)
 
     def at_anchors(self, flat: Tensor) -> Tensor:
         """Unstack a field of a half-cycle: (anchors, *states, ...)."""
@@ -75,9 +82,21 @@ def run(
     also: Sequence[int] = (),
     fidelity: Fidelity = "quick",
     charges: bool = False,
+    bare: bool = False,
     ratio: float = 1.8,
 ) -> Run:
-    """Follow n designs to cycle `last`, with `also` among the anchors (whose cycle numbers grow by `ratio`)."""
+    """Follow n designs to cycle `last`.
+
+    Args:
+        x: n designs.
+        p: parameter values, () or (draws, 1) each, or (n,) each.
+        last: cycle to follow them to.
+        also: cycles that must be among the anchors.
+        fidelity: of the cell.
+        charges: solve the charge after each anchor's discharge.
+        bare: quick only: leave out the half-cycles, and so voltages; three times faster.
+        ratio: of the cycle numbers of neighbouring anchors.
+    """
     powder = prepare(x, p)
     at = anchors(last, also=also, ratio=ratio)
 
@@ -86,18 +105,18 @@ def run(
         return cell.discharge(design, fidelity="quick").capacity_mAh_cm2.reshape(contact.shape)
 
     trajectory = age(x, powder, capacity=quick, cycles=at, p=p)
+    if bare and fidelity == "quick" and not charges:
+        return Run(powder, trajectory, None, None)
     stacked = _stack(x, powder, trajectory, p)
     discharges = cell.discharge(stacked, fidelity=fidelity)
-    shape = (len(at), *trajectory.contact[0].shape)
-    for _ in range(_PASSES if fidelity == "full" else 0):
+    if fidelity == "full":
+        # The solved cells correct the path once; contact enters a capacity nearly in proportion and feels the cell only
+        # through the loss, so that what a second solve would change is of second order (docs: `tests/models`).
         closed = cell.discharge(stacked, fidelity="quick").capacity_mAh_cm2
-        over = (discharges.capacity_mAh_cm2 / closed).reshape(shape)
+        over = (discharges.capacity_mAh_cm2 / closed).reshape(len(at), *trajectory.contact[0].shape)
         trajectory = age(x, powder, capacity=_corrected(quick, dict(zip(at, over, strict=True))), cycles=at, p=p)
-        stacked = _stack(x, powder, trajectory, p)
-        discharges = cell.discharge(stacked, fidelity=fidelity)
-    solved = tuple(discharges.capacity_mAh_cm2.reshape(shape).unbind(0))
     after = cell.charge(stacked, start=discharges, fidelity=fidelity) if charges else None
-    return Run(powder, replace(trajectory, discharge_mAh_cm2=solved), discharges, after)
+    return Run(powder, trajectory, discharges, after)
 
 
 def _corrected(quick: CapacityOfCycle, ratio: Mapping[int, Tensor]) -> CapacityOfCycle:

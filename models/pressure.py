@@ -9,28 +9,19 @@ Valid for a cell held at constant gap.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from models.electrode import reached_mAh_cm2, strain_per_mAh_cm2
+from models.electrode import net_um_per_mAh_cm2, reached_mAh_cm2
 from models.inputs import Inputs
 from models.parameters import Values
 from models.physics import Run
 
-_ALLOY_ABOVE_V = 0.1
-
-
-def net_um_per_mAh_cm2(x: Inputs, r: Run, p: Values) -> Tensor:
-    """Change of the cell's thickness per charge of a discharge; negative: the anode shrinks more."""
-    alloyed = x.anode_V_vs_Li > _ALLOY_ABOVE_V
-    anode = torch.where(alloyed, p["anode_alloy_um_per_mAh"], p["anode_metal_um_per_mAh"])
-    active, own = reached_mAh_cm2(x, r.powder, contact=r.trajectory.contact[0], cycle=1.0, p=p)
-    return strain_per_mAh_cm2(x) * active / (active + own) - anode
-
 
 def swing_first_discharge_MPa(x: Inputs, r: Run, p: Values) -> Tensor:
     """Change of stack pressure in the first discharge."""
-    return p["frame_stiffness_MPa_um"] * net_um_per_mAh_cm2(x, r, p) * r.discharge_at(1)
+    active, own = reached_mAh_cm2(x, r.powder, contact=r.trajectory.contact[0], cycle=1.0, p=p)
+    net_um = net_um_per_mAh_cm2(x, active / (active + own), p) * r.discharge_at(1)
+    return p["frame_stiffness_MPa_um"] * net_um
 
 
 def residual_after_first_charge_MPa(x: Inputs, r: Run, p: Values) -> Tensor:

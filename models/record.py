@@ -71,7 +71,7 @@ def every_cycle(x: Inputs, followed: Run, p: Values) -> Record:
         discharge_mAh_cm2=discharge,
         charge_mAh_cm2=discharge * share,
         sse_mAh_cm2=discharge * own,
-        mean_discharge_V=_linear(list(followed.at_anchors(followed.discharges.mean_voltage_V)), followed, cycles),
+        mean_discharge_V=_linear(list(followed.mean_voltage_V()), followed, cycles),
         mean_charge_V=_linear(list(followed.at_anchors(followed.charges.mean_voltage_V)), followed, cycles),
     )
 
@@ -93,8 +93,8 @@ def spacing(x: Inputs, p: Values, *, last: int, also: Sequence[int] = ()) -> tup
     for ratio, finer in pairwise((*SPACINGS, SPACINGS[-1] ** 0.5)):
         part = take(x, left)
         if coarse is None:
-            coarse = discharge_at(part, run(part, p, last=last, also=also, ratio=ratio), seen, p)
-        fine = discharge_at(part, run(part, p, last=last, also=also, ratio=finer), seen, p)
+            coarse = discharge_at(part, run(part, p, last=last, also=also, ratio=ratio, bare=True), seen, p)
+        fine = discharge_at(part, run(part, p, last=last, also=also, ratio=finer, bare=True), seen, p)
         moved = ((coarse - fine).abs() / fine.amax(-1, keepdim=True)).amax(-1)
         good = moved <= JUMP_ERROR
         chosen[left], error[left] = ratio, moved

@@ -299,7 +299,7 @@ def ensemble(
         for begin in range(0, draws, step):
             some = z[begin : begin + step]
             p = known.values(some)
-            value = observables.outcome(outcome, x, run(x, p, last=last, also=needed), p)
+            value = observables.outcome(outcome, x, run(x, p, last=last, also=needed, bare="energy" not in outcome), p)
             out[begin : begin + step] = value.expand(len(some), x.n).numpy()
     if world:
         level = discrepancy.level_sd(full, materials=materials)

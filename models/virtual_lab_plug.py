@@ -192,3 +192,10 @@ def read_cycles(answer: Any) -> Cycles:
     dead = np.flatnonzero(~np.isfinite(columns[0]))
     end = int(dead[0]) if len(dead) else len(columns[0])
     return Cycles(*(column[:end] for column in columns))
+
+
+def one_thread() -> None:
+    """Keep torch to one thread in this process: labs are played in parallel processes."""
+    import torch
+
+    torch.set_num_threads(1)

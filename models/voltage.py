@@ -32,10 +32,10 @@ def _curve(r: Run, cycle: int, half: Literal["discharge", "charge"]) -> tuple[Te
 
 
 def _at_share(volts: Tensor, grid: Tensor, share: Tensor) -> Tensor:
-    """Interpolate a curve linearly at a share of its charge, clamped to the curve."""
-    position = (share.clamp(0.0, 1.0) * (len(grid) - 1)).clamp(max=len(grid) - 1 - 1e-9)
-    left = position.floor().long()
-    t = position - left
+    """Interpolate a curve linearly at a share of its charge, clamped to the curve; the grid may be uneven."""
+    inside = share.clamp(0.0, 1.0)
+    left = (torch.searchsorted(grid, inside.detach().contiguous(), right=True) - 1).clamp(0, len(grid) - 2)
+    t = (inside - grid[left]) / (grid[left + 1] - grid[left])
     low = torch.gather(volts, -1, left[..., None])[..., 0]
     high = torch.gather(volts, -1, left[..., None] + 1)[..., 0]
     return low * (1 - t) + high * t

@@ -47,15 +47,19 @@ def sqlite_engine(path: Path, connect: Connect = connect) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def set_pragmas(connection: Any, _record: Any) -> None:
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA synchronous=EXTRA")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        mode = cursor.execute("PRAGMA journal_mode=TRUNCATE").fetchone()[0]
-        cursor.close()
-        if mode != "truncate":
-            raise Unavailable(
-                f"{path}: the database runs in journal mode {mode}; Mixwright needs TRUNCATE and could not set it"
-            )
+        try:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA synchronous=EXTRA")
+            cursor.execute("PRAGMA foreign_keys=ON")
+            mode = cursor.execute("PRAGMA journal_mode=TRUNCATE").fetchone()[0]
+            cursor.close()
+            if mode != "truncate":
+                raise Unavailable(
+                    f"{path}: the database runs in journal mode {mode}; Mixwright needs TRUNCATE and could not set it"
+                )
+        except (sqlite3.Error, Unavailable):
+            connection.close()  # the pool does not know it yet
+            raise
 
     return engine
 

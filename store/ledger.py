@@ -11,21 +11,16 @@ import pandas as pd
 import sqlalchemy as sa
 
 from campaign.errors import Refusal
-from campaign.trial import Decision, SubjectId, read_id
-from store import backup, exporting, leases, lifecycle, proposing, recording, schema, upgrade
-from store.connection import Connect, connect, refuse_network_file_system, sqlite_engine, transaction
+from campaign.trial import Decision, read_id
+from store import leases, lifecycle, proposing, recording, schema, upgrade
+from store.connection import Connect, connect, refuse_network_file_system, sqlite_engine
 from store.leases import Lease
-from store.reading import Reader
-from store.verify import verify
+from store.upkeep import Upkeep
 from store.write import Write, canonical, sha256, write
 
 
-class Ledger(Reader):
+class Ledger(Upkeep):
     """The only source of truth about trials. Opened by `Ledger.open`."""
-
-    def __init__(self, engine: sa.Engine, path: Path | None) -> None:
-        super().__init__(engine)
-        self.path = path
 
     @classmethod
     def open(cls, place: str | Path, *, create: bool = False, connect: Connect = connect) -> Ledger:
@@ -188,7 +183,7 @@ class Ledger(Reader):
 
         def work(write: Write) -> None:
             for name in names:
-                write.move(_trial_id(name), "issue")
+                write.move(lifecycle.whole_trial(name), "issue")
 
         self._write("issue", names, work, key=key, at=at, by=by)
 
@@ -430,62 +425,6 @@ class Ledger(Reader):
 
         self._write("assign_file", [content_sha256, target], work, key=key, at=at, by=by, why=why, campaign=campaign)
 
-    # ---- leases ----------------------------------------------------------------------------------------------------
-    def claim(self, name: str, *, by: str, at: datetime, ttl_s: float) -> Lease | None:
-        """Take the lease on a name (`tick my_campaign`); None where another has it. `by` names one process run."""
-        return leases.claim(self._engine, name, by=by, at=at, ttl_s=ttl_s)
-
-    def claim_next(self, campaign: str, *, by: str, at: datetime, ttl_s: float) -> Lease | None:
-        """Take the lease on the next simulated trial that waits (`lease.name` is its id); None where none waits."""
-        return leases.claim_next(self._engine, campaign, by=by, at=at, ttl_s=ttl_s)
-
-    def holder(self, name: str) -> Lease | None:
-        """Say who holds the lease on a name, or None where nobody ever did."""
-        return leases.holder(self._engine, name)
-
-    def renew(self, lease: Lease, *, at: datetime, ttl_s: float) -> Lease:
-        """Keep a lease for longer; `Stale` where another has taken it over."""
-        return leases.renew(self._engine, lease, at=at, ttl_s=ttl_s)
-
-    def release(self, lease: Lease, *, at: datetime) -> None:
-        """Give a lease back."""
-        leases.release(self._engine, lease, at=at)
-
-    # ---- projection ------------------------------------------------------------------------------------------------
-    def pending_projection(self, campaign: str) -> pd.DataFrame:
-        """What the projection still has to write: `trial` ("" = the campaign itself) and `seq`, to be given back when done."""
-        box = schema.outbox
-        query = sa.select(box.c.trial, box.c.seq).where(box.c.campaign == campaign, box.c.seq > box.c.done_seq)
-        return self._table(query.order_by(box.c.seq, box.c.trial))
-
-    def mark_projected(self, campaign: str, trial: str, seq: int) -> None:
-        """The projection of a trial shows the ledger up to `seq`. What changed later stays pending."""
-        box = schema.outbox
-        here = (box.c.campaign == campaign) & (box.c.trial == trial) & (box.c.done_seq < seq)
-        with transaction(self._engine, write=True) as connection:
-            connection.execute(box.update().where(here).values(done_seq=seq))
-
-    def reset_projection(self, campaign: str) -> None:
-        """Make everything of a campaign pending again: the projection was lost or is to be rebuilt."""
-        box = schema.outbox
-        with transaction(self._engine, write=True) as connection:
-            connection.execute(box.update().where(box.c.campaign == campaign).values(done_seq=0))
-
-    # ---- keeping it ------------------------------------------------------------------------------------------------
-    def backup(self, target: Path) -> str:
-        """Make a verified copy while others go on writing; returns its sha256. See `store.backup`."""
-        if self.path is None:
-            raise Refusal("a ledger on a server is backed up by the server's own tools (pg_dump)")
-        return backup.backup(self.path, target)
-
-    def export(self, folder: Path, *, format: str = "csv", files: Mapping[str, Path] | None = None) -> dict[str, int]:
-        """Write everything as plain files into a new folder; see `store.exporting`."""
-        return exporting.export(self._engine, folder, format=format, files=files)
-
-    def verify(self) -> None:
-        """Check the ledger from end to end; a `Refusal` says what is not sound."""
-        verify(self._engine)
-
     def _write(
         self,
         verb: str,
@@ -503,10 +442,3 @@ class Ledger(Reader):
         return write(
             self._engine, verb, content, work, key=key, at=at, by=by, why=why, campaign=campaign, checks=checks
         )
-
-
-def _trial_id(name: str) -> SubjectId:
-    subject = read_id(name)
-    if subject.kind != "trial":
-        raise Refusal(f"{name} is a {subject.kind}; this is done to a whole trial: {subject.trial}")
-    return subject

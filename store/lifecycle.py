@@ -38,6 +38,14 @@ def design_part(values: Mapping[str, Any], columns: tuple[str, ...], place: str)
     return part
 
 
+def whole_trial(name: str) -> SubjectId:
+    """Read the id of a trial; one of a mix or cell is refused."""
+    subject = read_id(name)
+    if subject.kind != "trial":
+        raise Refusal(f"{name} is a {subject.kind}; this is done to a whole trial: {subject.trial}")
+    return subject
+
+
 def mixed(
     write: Write, subject: SubjectId, *, recipe_done: Mapping[str, Any] | None, details: Mapping[str, Any] | None
 ) -> str:

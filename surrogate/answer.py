@@ -63,11 +63,40 @@ def recommended(situation: Situation, rng: np.random.Generator) -> Floats:
 
 
 def worth(situation: Situation, x: Floats) -> Floats:
-    """Return the believed value of m recipes, lowered where they may fail, break a condition or bear no slips."""
-    belief = situation.beliefs[situation.wanted[0]]
-    mean, _ = belief.mean_sd(x)
+    """Return the believed value of m recipes, lowered where they may fail, break a condition or bear no slips.
+
+    With several objectives: the least of their shares of the range over the m recipes (the balanced ones are high).
+    """
     doubt = np.log(situation.feasibility.chance(x)) + situation.log_chance_admissible(x)
-    return np.asarray(mean - situation.loss(situation.wanted[0], x) + belief.scale * doubt)
+    values = believed(situation, x)
+    if values.shape[1] == 1:
+        return np.asarray(values[:, 0] + situation.beliefs[situation.wanted[0]].scale * doubt)
+    shares = (values - values.min(axis=0)) / (np.ptp(values, axis=0) + 1e-12)
+    return np.asarray(shares.min(axis=1) + doubt)
+
+
+def believed(situation: Situation, x: Floats) -> Floats:
+    """Return m x k believed objectives, larger is better, slips allowed for."""
+    known = situation.known(x)
+    columns = [
+        known[o.name] if o.known else situation.beliefs[o.name].mean_sd(x)[0] - situation.loss(o.name, x)
+        for o in situation.goals.objectives
+    ]
+    return np.stack(columns, axis=1)
+
+
+def pareto(situation: Situation, rng: np.random.Generator) -> pd.DataFrame:
+    """Return the recipes, tried or promising, whose believed objectives no other recipe beats in all."""
+    x = np.vstack([promising(situation, rng), candidates.settable(situation.space, best_tried(situation))])
+    x = x[np.exp(situation.log_chance_admissible(x)) > LIKELY] if situation.goals.outcome_constraints else x
+    values = believed(situation, x)
+    beaten = [bool(((values >= v).all(axis=1) & (values > v).any(axis=1)).any()) for v in values]
+    front = x[~np.array(beaten, dtype=bool)]
+    table = situation.space.decode(front)
+    for j, objective in enumerate(situation.goals.objectives):
+        if not objective.known:
+            table[objective.name] = objective.sign * believed(situation, front)[:, j]
+    return table.sort_values(situation.wanted[0], ignore_index=True)
 
 
 def window(situation: Situation, best: Floats, *, tolerance: float, rng: np.random.Generator) -> Window:

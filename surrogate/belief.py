@@ -29,13 +29,13 @@ Floats = npt.NDArray[np.float64]
 
 TRUST_GRID = ((0.0, 0.3), (0.5, 0.2), (0.85, 0.25), (0.97, 0.25))
 """Shares rho^2 and their weights before data [est]; tuned on the synthetic problems of benchmarks/, seeds 0-99."""
-COLD_STEPS, WARM_STEPS = 80, 5
+COLD_STEPS, WARM_STEPS = 80, 8
 """Steps of L-BFGS from the priors' means, and from the kernel of an earlier belief."""
 KERNELS = 6
 """Further kernels per share."""
 MOST_PARTS = 12
 """The weightiest parts that predictions are made from: each costs time at every candidate."""
-MARGINALISED = 250
+MARGINALISED = 100
 """Up to so many results kernels are averaged over; beyond, the data leave one."""
 NEGLIGIBLE = 1e-2
 """Parts with less weight are left out of draws and predictions."""

@@ -16,7 +16,7 @@ from campaign.errors import Refusal
 from campaign.parameter import Numeric
 from campaign.space import SearchSpace
 from surrogate import candidates
-from surrogate.answer import STOP_BELOW, Stopping, Window, recommended, ridge, stopping, window
+from surrogate.answer import STOP_BELOW, Stopping, Window, pareto, recommended, ridge, stopping, window
 from surrogate.belief import Belief, learn
 from surrogate.chooser import Cost, Pick, Situation, choose
 from surrogate.design import first_recipes, first_size
@@ -28,6 +28,7 @@ from surrogate.kernel import Layout
 from surrogate.prior import Prior, as_function
 from surrogate.reasons import reason
 from surrogate.robustness import Slips
+from surrogate.threads import one_thread
 
 Floats = npt.NDArray[np.float64]
 FORMAT: Final = 1
@@ -35,8 +36,8 @@ FORMAT: Final = 1
 DISTRUST: Final = 0.2
 """Under so much trust in the prior the first recipes are spread over the space as if there were none; tuned on
 benchmarks/optimiser_problems.py, seeds 0-99."""
-MILESTONE: Final = 250
-"""Up to so many trials every fit starts afresh; beyond, from the fit at 250, 500, 1000, … trials."""
+MILESTONE: Final = 100
+"""Up to so many trials every fit starts afresh; beyond, from the fit at 100, 200, 400, … trials."""
 _NOT_HANDED: Final = object()
 
 
@@ -91,15 +92,19 @@ class Optimiser:
         names = ready.names if ready else tuple(space) if isinstance(space, Mapping) else ()
         self._goals = Goals.of(goal, constraints, names)
         self._space = _space(ready, space, self._goals, steps, forbidden, descriptors, log)
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise Refusal(f"seed {seed!r} is not a whole number of 0 or more")
         self._goal, self._cost, self._seed = goal, cost, int(seed)
         self._outcomes = self._goals.modelled(self._space.names)
         signs = {objective.name: objective.sign for objective in self._goals.objectives}
         self._signs = np.array([signs.get(name, 1.0) for name in self._outcomes])
-        if callable(prior) and len(self._outcomes) > 1:
-            raise Refusal(f"several outcomes: hand the prior as a mapping, e.g. {{{self._outcomes[0]!r}: function}}")
+        if callable(prior) and sum(not objective.known for objective in self._goals.objectives) > 1:
+            raise Refusal(f"several objectives: hand the prior as a mapping, e.g. {{{self._outcomes[0]!r}: function}}")
+        if callable(prior):
+            prior = {self._outcomes[0]: prior}
         self._has_prior = prior is not None
         self._priors = {
-            name: Prior(as_function(prior, name), self._space, sign=sign)
+            name: Prior(as_function(prior, name, self._outcomes), self._space, sign=sign)
             for name, sign in zip(self._outcomes, self._signs, strict=True)
         }
         self._risk = dict(risk or {})
@@ -127,6 +132,7 @@ class Optimiser:
             table[f"{name}_se"] = self._history.se[:, j]
         return table
 
+    @one_thread
     def ask(self, n: int = 1, *, explain: bool = False) -> pd.DataFrame:
         """Return the n recipes to try next, most promising first; they count as pending from now on.
 
@@ -174,6 +180,7 @@ class Optimiser:
 
     # ---- what is believed -----------------------------------------------------------------------------------------
 
+    @one_thread
     def predict(self, recipes: pd.DataFrame, *, noisy: bool = False) -> pd.DataFrame:
         """Return mean, sd, p05 and p95 of the first objective at n recipes.
 
@@ -184,15 +191,23 @@ class Optimiser:
         x = self._space.encode(recipes)
         return self._prediction(x, noisy=noisy).set_index(recipes.index)
 
+    @one_thread
     def recommend(self) -> pd.DataFrame:
         """Return one row: the recipe with the best believed outcome, its mean, p05, p95, and the trust in the prior.
 
-        The recipe may be one that nobody has tried; the mean is the model's, not the luckiest result's.
+        The recipe may be one that nobody has tried; the mean is the model's, not the luckiest result's. With several
+        objectives it is the most balanced of the front, and the numbers are of the first objective that is modelled.
         """
         best = recommended(self._situation(), self._rng(7))
         prediction = self._prediction(best)[["mean", "p05", "p95"]]
         return pd.concat([self._space.decode(best), prediction], axis=1).assign(trust=self.trust)
 
+    @one_thread
+    def pareto(self) -> pd.DataFrame:
+        """Return the believed front of several objectives: recipes that no other beats in all, with believed means."""
+        return pareto(self._situation(), self._rng(11))
+
+    @one_thread
     def window(self, tolerance: float = 0.05) -> Window:
         """Return the recipes that are within tolerance of the best, with the chance of it (see `Window`)."""
         if not 0 < tolerance < 1:
@@ -200,6 +215,7 @@ class Optimiser:
         situation = self._situation()
         return window(situation, recommended(situation, self._rng(7)), tolerance=tolerance, rng=self._rng(8))
 
+    @one_thread
     def ridge(self, first: str, second: str, *, tolerance: float = 0.05, n: int = 25) -> pd.DataFrame:
         """Return an n x n grid over two numeric parameters, all else as recommended.
 
@@ -213,6 +229,7 @@ class Optimiser:
         best = recommended(situation, self._rng(7))
         return ridge(situation, best, (first, second), tolerance=tolerance, n=n, rng=self._rng(9))
 
+    @one_thread
     def stopping(self, smallest_worthwhile: float, *, bound: float = STOP_BELOW) -> Stopping:
         """Return the chance that going on gains more than is worthwhile, and whether it is under the bound.
 
@@ -227,10 +244,12 @@ class Optimiser:
         return stopping(situation, best, smallest_worthwhile=smallest_worthwhile, bound=bound, rng=self._rng(10))
 
     @property
+    @one_thread
     def trust(self) -> float:
         """Share of the first objective's variance that the prior is believed to explain: 0 to 1 (0 without prior)."""
         return self._believe()[self._outcomes[0]].trust
 
+    @one_thread
     def diagnostics(self) -> Diagnostics:
         """Return leave-one-out parity, calibration, sensitivity and the prior's influence, of the first outcome."""
         belief = self._believe()[self._outcomes[0]]
@@ -239,6 +258,7 @@ class Optimiser:
         return diagnose(self._space, belief, x, told, sign=float(self._signs[0]))
 
     @property
+    @one_thread
     def flagged(self) -> pd.Series:
         """Which of the told trials contradict the others in any outcome; they stay in, with a wide error."""
         found = np.zeros(len(self._history.x), dtype=bool)

@@ -6,7 +6,7 @@ always stands for the same parameters, which is the more honest form. Its unit a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from campaign.errors import Refusal
+from campaign.names import nearest
 from campaign.space import SearchSpace
 
 Floats = npt.NDArray[np.float64]
@@ -57,14 +58,16 @@ class Prior:
 
     def _scale(self) -> None:
         reference = self._space.encode(self._space.sample(REFERENCE_RECIPES, seed=0))
-        self._memory.clear()
-        first = self._call(reference[:3])
+        given = self._call(reference)
         again = self._call(reference[:3])
-        if first.shape != again.shape or not np.allclose(first, again, rtol=1e-9, atol=0.0, equal_nan=True):
+        if len(again) != len(given) or not np.allclose(given[:, :3], again, rtol=1e-9, atol=0.0, equal_nan=True):
             raise Refusal(
                 "the prior gives other values when asked twice for the same recipes; fix the seed of its draws, so that "
                 "draw k always means the same parameters"
             )
+        if not np.isfinite(given).any():
+            raise Refusal("the prior gave no finite value for any recipe of the space")
+        self._typical = float(np.nanmean(np.where(np.isfinite(given), given, np.nan)))
         raw = self._raw(reference)
         mean = raw.mean(axis=0)
         self._centre = float(mean.mean())
@@ -78,7 +81,7 @@ class Prior:
         keys = [row.tobytes() for row in x]
         new = [i for i, key in enumerate(keys) if key not in self._memory]
         if new:
-            for i, column in zip(new, self._call(x[new]).T, strict=True):
+            for i, column in zip(new, _fill(self._call(x[new]), self._typical).T, strict=True):
                 self._memory[keys[i]] = column
         return np.stack([self._memory[key] for key in keys], axis=1)
 
@@ -94,24 +97,26 @@ class Prior:
                 f"the prior gave an array of shape {shape} for {len(x)} recipes; right is ({len(x)},) or "
                 f"(draws, {len(x)})"
             )
-        if not np.isfinite(given).all():
-            given = _fill(given)
         return self._sign * given
 
 
-def _fill(given: Floats) -> Floats:
-    """Where some draws say nothing about a recipe, the others' mean stands in; where none does, the mean of all."""
-    given = np.where(np.isfinite(given), given, np.nan)
-    if np.isnan(given).all():
-        raise Refusal("the prior gave no finite value at all")
-    counts = np.isfinite(given).sum(axis=0)
-    means = np.where(counts > 0, np.nansum(given, axis=0) / np.maximum(counts, 1), np.nanmean(given))
-    return np.where(np.isfinite(given), given, means)
+def _fill(given: Floats, typical: float) -> Floats:
+    """Where some draws say nothing about a recipe, the others' mean stands in; where none does, the mean of all recipes."""
+    finite = np.isfinite(given)
+    if finite.all():
+        return given
+    counts = finite.sum(axis=0)
+    means = np.where(counts > 0, np.where(finite, given, 0.0).sum(axis=0) / np.maximum(counts, 1), typical)
+    return np.asarray(np.where(finite, given, means))
 
 
-def as_function(prior: Any, name: str) -> Callable[[pd.DataFrame], Any] | None:
+def as_function(prior: Any, name: str, outcomes: Sequence[str]) -> Callable[[pd.DataFrame], Any] | None:
     """Return the prior of one outcome out of what a user handed in: nothing, one function, or one per outcome."""
-    chosen = prior.get(name) if isinstance(prior, dict) else prior
+    if isinstance(prior, Mapping):
+        for key in prior:
+            if key not in outcomes:
+                raise Refusal(f"prior: {key!r} is no outcome that is modelled; {nearest(str(key), outcomes)}")
+    chosen = prior.get(name) if isinstance(prior, Mapping) else prior
     if chosen is not None and not callable(chosen):
         raise Refusal(f"the prior of {name} is no function of a DataFrame of recipes")
     return chosen

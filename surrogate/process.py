@@ -36,8 +36,9 @@ from surrogate.kernel import Layout, RecipeKernel
 
 Floats = npt.NDArray[np.float64]
 
-LOG_NOISE_SD = (math.log(0.1), 0.8)
-"""Prior of the log of the noise's sd, in units of the outcomes' sd: 2 % to 50 % at two sigma [est]."""
+LOG_NOISE_SD = (math.log(0.1), 0.5)
+"""Prior of the log of the noise's sd, in units of the outcomes' sd: 4 % to 27 % at two sigma [est]. With a wider one a wrong
+simulator passed its misfit off as noise and kept its trust."""
 JITTER = 1e-8
 CHUNK = 4_000_000
 """Elements of a batch of covariances that are worked on at once, for memory."""

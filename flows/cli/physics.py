@@ -11,7 +11,7 @@ import pandas as pd
 from campaign import materials as material_tables
 from campaign import recipe
 from campaign.errors import Refusal
-from flows.cli.output import emit_json, emit_table, json_option, note
+from flows.cli.output import campaign_argument, emit_json, emit_table, json_option, note
 
 _FLAGS: tuple[tuple[str, type, str], ...] = (
     ("speed_rpm", float, "Speed of the mixer; 0 with --time-h 0 is a hand-mixed control."),
@@ -74,11 +74,9 @@ def simulate(draws: int, own: Path | None, plot: Path | None, as_json: bool, **f
         "warnings": list(result.warnings[0]),
     }
     if plot is not None:
-        from review.plots.simulation import simulated_cell
+        from review import plots
 
-        words = f"{row.speed_rpm:g} rpm, {row.time_h:g} h, {row.active} {row.active_wt_pct:g} wt%, {row.sse}"
-        for path in simulated_cell(result.cycling, result.curves, recipe=words).save(plot):
-            note(f"plot: {path}")
+        note(f"plot: {plots.draw_simulation(result, plot)}")
     if as_json:
         emit_json(document)
         return
@@ -132,6 +130,27 @@ def facts(rows: Path | None, as_json: bool) -> None:
     emit_table(_for_people(scored))
     for sentence in scorecard.summary(scored):
         click.echo(sentence)
+
+
+@click.command()
+@campaign_argument
+@click.option("--starts", default=2, show_default=True, type=click.IntRange(1, 64), help="Starts of the fit.")
+@json_option
+def calibrate(campaign: str, starts: int, as_json: bool) -> None:
+    """Refit the physics to the campaign's own measurements, with uncertainty; its prior uses it from then on."""
+    from flows import calibration
+    from flows.session import open_session
+
+    found = calibration.calibrate(open_session(campaign, write=False), starts=starts)
+    if as_json:
+        emit_json({"rows": len(found.rows), "folder": str(found.folder), "parameters": found.table})
+        return
+    emit_table(found.table)
+    fitted = int(found.rows["use"].isin(["fit", "range"]).sum())
+    click.echo(
+        f"{fitted} of {len(found.rows)} measured rows fitted; {int(found.table['identified'].sum())} of {len(found.table)} "
+        f"parameters are identified, the others stand at their prior. Written to {found.folder}"
+    )
 
 
 def _for_people(scored: pd.DataFrame) -> pd.DataFrame:

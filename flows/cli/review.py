@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pandas as pd
 
 from flows.cli.output import campaign_argument, emit_json, emit_table, json_option, note
+
+if TYPE_CHECKING:
+    from flows.session import Session
 
 
 def print_answer(campaign: str, *, as_json: bool) -> None:
@@ -48,9 +52,20 @@ def print_answer(campaign: str, *, as_json: bool) -> None:
             else f"Best published: {best[view.objective.name]:.4g} {view.objective.unit}."
         )
     click.echo(f"Report:  {report}")
-    click.echo(
-        f"MLflow:  mlflow server --backend-store-uri {session.settings.mlflow_tracking_uri}   (see mlflow/README.md)"
-    )
+    _print_mlflow(session)
+
+
+def _print_mlflow(session: Session) -> None:
+    """Say how to look at the copy in MLflow: the server's command where it is our own file, and the saved views."""
+    from flows import project
+
+    uri = session.settings.mlflow_tracking_uri
+    if uri.startswith("sqlite"):
+        click.echo(f"MLflow:  DO_NOT_TRACK=true mlflow server --backend-store-uri {uri} --host 127.0.0.1 --workers 1")
+    views = project.links_file(session)
+    if views.exists():
+        for line in views.read_text(encoding="utf-8").splitlines():
+            click.echo(f"         {line}")
 
 
 @click.command()

@@ -140,7 +140,7 @@ def _write(
 ) -> Taken:
     ledger, name, key = session.ledger, cell.id, f"file {file.sha256} {cell.id}"
     standing = ledger.cycling(session.name, with_excluded=True)
-    beside = rows.against(new.table, standing, name)
+    beside = rows.against(new.table, ledger.cycling(session.name, with_excluded=True, superseded=True), name)
     if len(beside.contradicting) and related.kind == "extends" and not said.amend:
         # The file's past is unchanged, so a person corrected these cycles in the ledger: that stands.
         new = replace(new, table=new.table.drop(beside.contradicting.index))
@@ -191,7 +191,7 @@ def _correct_facts(session: Session, cell: Cell, said: Said, file: Kept) -> None
     new = {name: value for name, value in said.facts.items() if stands[name] != value}
     if new:
         key = f"file {file.sha256} {cell.id} facts {sorted(new.items())} over {sorted(stands.items(), key=str)}"
-        cells.tell(session, cell.id, new, key=key, by=said.by, at=now(), why="told with a file")
+        cells.tell(session.ledger, cell.id, new, key=key, by=said.by, at=now(), why="told with a file")
 
 
 def _begin(session: Session, cell: Cell, said: Said, key: str) -> None:
@@ -211,10 +211,11 @@ def _complete(session: Session, cell: Cell, whole: int, said: Said, key: str) ->
         What ended: `trial`, `cell` or None.
     """
     reached = 0 < cell.planned_cycles <= whole
-    if not (reached or said.finished):
+    state = session.ledger.cells(session.name).loc[cell.id, "state"]
+    if not (reached or said.finished or state == "stopped"):
         return None
-    why = "a person said that the test is over" if said.finished and not reached else None
-    if session.ledger.cells(session.name).loc[cell.id, "state"] in TRANSITIONS["cell"]["complete"]:
+    why = "a person said that the test is over" if not reached else None
+    if state in TRANSITIONS["cell"]["complete"] and (reached or said.finished):
         session.ledger.complete(cell.id, key=f"{key} cell complete {why or ''}", at=now(), by=said.by, why=why)
     if cells.others_run(session, cell.id):
         return "cell"

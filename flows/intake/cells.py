@@ -15,6 +15,7 @@ from flows.session import Session
 from ingest import CellFacts
 from ingest.checks import HIGH_SHARE, MAX_THEORY
 from ingest.findings import Start
+from store import Ledger
 
 AREAL = {
     "discharge_areal_capacity_mAh_cm2": "discharge_capacity_mAh",
@@ -113,9 +114,9 @@ def refuse_impossible(rows: pd.DataFrame, facts: CellFacts, loading: float | Non
     return said
 
 
-def rows_for_area(session: Session, cell: str, area_cm2: float) -> pd.DataFrame | None:
+def rows_for_area(ledger: Ledger, campaign: str, cell: str, *, area_cm2: float) -> pd.DataFrame | None:
     """Rows of a cell's record whose capacity per area is another with this area; None where none is."""
-    standing = session.ledger.cycling(session.name, with_excluded=True)
+    standing = ledger.cycling(campaign, with_excluded=True)
     mine = standing[standing["subject"].eq(cell)]
     new = mine[["subject", "cycle", "partial", "file", "flags"]].copy()
     changed = pd.Series(False, index=mine.index)
@@ -126,10 +127,11 @@ def rows_for_area(session: Session, cell: str, area_cm2: float) -> pd.DataFrame 
     return new[changed].reset_index(drop=True) if changed.any() else None
 
 
-def tell(session: Session, cell: str, new: Mapping[str, Any], *, key: str, by: str, at: Any, why: str) -> None:
+def tell(ledger: Ledger, cell: str, new: Mapping[str, Any], *, key: str, by: str, at: Any, why: str) -> None:
     """Give a known cell other values; what its record holds per area follows in the same write."""
-    rows = rows_for_area(session, cell, float(new["area_cm2"])) if new.get("area_cm2") else None
-    session.ledger.amend(why=why, subjects={cell: dict(new)}, cycling=rows, key=key, at=at, by=by)
+    area, campaign = new.get("area_cm2"), ledger.trial(cell).campaign
+    rows = rows_for_area(ledger, campaign, cell, area_cm2=float(area)) if area else None
+    ledger.amend(why=why, subjects={cell: dict(new)}, cycling=rows, key=key, at=at, by=by)
 
 
 def others_run(session: Session, cell: str) -> bool:

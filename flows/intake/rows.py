@@ -43,7 +43,7 @@ def ledger_rows(found: CyclingFile, cell: str, *, offset: int = 0, finished: boo
     """Cycles with a discharge that is over; one that a longer version of the file may still change is marked partial."""
     table = found.cycles[found.cycles["cycle"] > 0]
     over = table["discharge_state"].isin(["complete", "ended"]) & table["discharge_capacity_mAh"].notna()
-    over |= table["discharge_state"].eq("complete") & table["discharge_areal_capacity_mAh_cm2"].notna()
+    over |= table["discharge_areal_capacity_mAh_cm2"].notna()  # a table per cm2, of a cell whose area nobody has said
     rows = table.loc[over, list(CYCLING)].rename(columns=CYCLING).assign(subject=cell, file=found.sha256)
     charges = table["charge_state"].ne("absent").any()
     last = table["cycle"].max() if len(table) else 0
@@ -78,16 +78,25 @@ class Against:
     sentence: str
 
 
-def against(rows: pd.DataFrame, standing: pd.DataFrame, cell: str) -> Against:
-    """Sort rows by what stands for their cycle. A partial cycle gives way to its longer version, a typed one to its file."""
-    mine = standing[standing["subject"].eq(cell)].set_index("cycle")
+def against(rows: pd.DataFrame, history: pd.DataFrame, cell: str) -> Against:
+    """Sort rows by what stands for their cycle. A partial cycle gives way to its longer version, a typed one to its file.
+
+    Args:
+        rows: of a file.
+        history: every row that the ledger holds, superseded ones too.
+        cell: the cell.
+    """
+    known = history[history["subject"].eq(cell)]
+    told = set(known.loc[known["file"].notna(), "cycle"])
+    newest = known.drop_duplicates("cycle", keep="last")
+    mine = newest[~newest["withdrawn"].astype(bool)].set_index("cycle")
     typed, contradicting, said = [], [], []
     for position, row in enumerate(rows.to_dict("records")):
         if row["cycle"] not in mine.index:
             continue
         old = mine.loc[row["cycle"]]
         wrong = [name for name in NUMBERS if pd.notna(row[name]) and _differ(row[name], old[name])]
-        if old["file"] is None or pd.isna(old["file"]):
+        if row["cycle"] not in told:
             typed.append(position)
         elif wrong and not old["partial"]:
             contradicting.append(position)

@@ -96,49 +96,51 @@ class _Plan:
         }
         self.cycling = session.ledger.cycling(session.name, with_excluded=True)
         self.powder: dict[tuple[str, str], tuple[float, int]] = {}
-        for row in sheet.rows:
-            self.place = f"{name}, row {row.row}"
-            try:
-                self._row(row)
-            except Refusal as refusal:
-                text = str(refusal)
-                raise Refusal(text if text.startswith(self.place) else f"{self.place}: {text}") from None
+        self.tested: dict[int, _Known] = {}
+        for part in (self._row, self._end_cell, self._end_trial):  # a trial ends when all its cells are known
+            for row in sheet.rows:
+                self.place = f"{name}, row {row.row}"
+                try:
+                    part(row)
+                except Refusal as refusal:
+                    text = str(refusal)
+                    raise Refusal(text if text.startswith(self.place) else f"{self.place}: {text}") from None
 
     # ---- one row ---------------------------------------------------------------------------------------------------
     def _row(self, row: SheetRow) -> None:
-        lost = row.state in ("failed", "abandoned")
         told = row.done or row.mix or row.powder or row.cell or row.outcome
         if told or row.state in _BEGUN:
             mix = self._mix(row)
             self._powder(mix, row)
-            cell = None
             if row.cell or row.outcome or row.state == "testing" or (row.state == "completed" and not row.powder):
                 cell = self._cell(mix, row)
                 self._typed(cell, row)
-            self._end(cell, row)
-        elif lost:
-            self._trial_move(row, "fail" if row.state == "failed" else "abandon", str(row.state))
-        elif row.note:
+                self.tested[row.row] = cell
+        elif row.note and row.state not in ("failed", "abandoned"):
             self._note(row)
 
-    def _end(self, cell: _Known | None, row: SheetRow) -> None:
-        """Stopped, completed, failed: first the cell, then the trial when no other cell of it is under test."""
-        stopped = row.cell.get("stopped_at")
+    def _end_cell(self, row: SheetRow) -> None:
+        cell, stopped = self.tested.get(row.row), row.cell.get("stopped_at")
+        if cell is None:
+            return
+        if row.state == "completed" and cell.state in TRANSITIONS["cell"]["complete"]:
+            self._move("cell", cell, "complete", row, at=stopped)
+        elif row.state == "failed" and cell.state != "failed":
+            self._move("cell", cell, "fail", row, why=row.note or f"so says {self.name}")
+        elif stopped and cell.state in TRANSITIONS["cell"]["stop"]:
+            self._move("cell", cell, "stop", row, at=stopped)
+
+    def _end_trial(self, row: SheetRow) -> None:
+        """A trial ends when no cell of it is under test any more; without a cell, as its row says."""
+        states = [cell.state for cell in self.cells.values() if read_id(cell.id).trial == row.trial]
         if row.state == "abandoned":
             self._trial_move(row, "abandon", "abandoned")
+        elif row.state not in ("completed", "failed") or any(state in ("planned", "running") for state in states):
             return
-        if cell is not None and row.state == "completed" and cell.state in TRANSITIONS["cell"]["complete"]:
-            self._move("cell", cell, "complete", row, at=stopped)
-        elif cell is not None and row.state == "failed" and cell.state != "failed":
-            self._move("cell", cell, "fail", row, why=row.note or f"so said by {self.name}")
-        elif cell is not None and stopped and cell.state in TRANSITIONS["cell"]["stop"]:
-            self._move("cell", cell, "stop", row, at=stopped)
-        mine = [known for known in self.cells.values() if read_id(known.id).trial == row.trial]
-        if row.state == "completed" and not any(known.state in ("planned", "running") for known in mine):
-            if self.trials[row.trial] in TRANSITIONS["trial"]["complete"]:
-                self._trial_move(row, "complete", "completed")
-        elif row.state == "failed" and all(known.state == "failed" for known in mine):
+        elif row.state == "failed" and all(state == "failed" for state in states):
             self._trial_move(row, "fail", "failed")
+        elif self.trials[row.trial] in TRANSITIONS["trial"]["complete"]:
+            self._trial_move(row, "complete", "completed")
 
     # ---- mixes -----------------------------------------------------------------------------------------------------
     def _mix(self, row: SheetRow) -> _Known:
@@ -223,7 +225,7 @@ class _Plan:
             changes = dict(new)
             self._add(
                 lambda key: cells.tell(
-                    self.session, cell.id, changes, key=key, by=self.by, at=now(), why=f"so says {self.name}"
+                    self.ledger, cell.id, changes, key=key, by=self.by, at=now(), why=f"so says {self.name}"
                 )
             )
         return cell
@@ -234,7 +236,7 @@ class _Plan:
         if area and self.cycling["subject"].eq(cell.id).any():
             self._add(
                 lambda key: cells.tell(
-                    self.session,
+                    self.ledger,
                     cell.id,
                     {"area_cm2": area},
                     key=key,

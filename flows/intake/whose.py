@@ -36,7 +36,8 @@ def find_cell(session: Session, name: str, *, said: str | None, metadata_id: str
     if metadata_id is not None and metadata_id.strip().lower() not in {text.lower() for text in known}:
         told = [cell for cell in _ids_in(metadata_id).values() if cell in _cells_of(trials, cell)]
         known |= {metadata_id: told[0]} if told else {}
-    found = find(name, known_cells=list(known), metadata_id=metadata_id, sheet_files=_by_sheet(session, name, known))
+    by_sheet = _by_sheet(session, name, known)
+    found = find(name, known_cells=list(known), metadata_id=metadata_id, sheet_files=by_sheet)
     if found.cell is not None:
         return Assignment(known[found.cell], found.how, found.sentence)
     return Assignment(None, "unassigned", _unassigned(found.sentence, name, trials))
@@ -122,6 +123,12 @@ def _names(said: str) -> list[str]:
 
 
 def _unassigned(sentence: str, name: str, trials: set[str]) -> str:
+    cells = list(_ids_in(name).values())
+    if len(cells) == 1 and not _cells_of(trials, cells[0]):
+        trial = read_id(cells[0]).trial
+        return f"its name says {cells[0]}, and this campaign has no trial {trial}; it waits until you say --cell ID"
+    if cells:
+        return sentence
     named = [str(SubjectId(read_id(match.group()).trial_number)) for match in _TRIAL.finditer(name)]
     here = [trial for trial in named if trial in trials]
     if here:

@@ -111,7 +111,7 @@ def test_a_growing_csv_completes_its_trial_and_the_next_proposals_know_it(sessio
 def test_a_changed_past_is_refused(session: Session, tmp_path: Path) -> None:
     trial = choose.next_trials(session, 1).index[0]
     take_in.take_in(session, capacity_csv(tmp_path / f"{trial}-M1-C1.csv", 40), by="Ada", area_cm2=0.785)
-    with pytest.raises(Refusal, match="data row 1, discharge capacity.*--amend"):
+    with pytest.raises(Refusal, match=r"data row 1, discharge capacity.*--amend"):
         take_in.take_in(session, capacity_csv(tmp_path / f"{trial}-M1-C1.csv", 60, q=4.0), by="Ada")
     assert session.ledger.cycling(session.name)["cycle"].max() == 40
 

@@ -193,3 +193,13 @@ def test_a_killed_process_of_this_machine_holds_up_nobody(write_campaign: Write)
     assert not tick.tick(session, project_now=False).busy
     assert session.ledger.claim("tick small", by=f"ada@elsewhere:{gone.pid}", at=now(), ttl_s=600) is not None
     assert tick.tick(session, project_now=False).busy
+
+
+def test_a_virtual_lab_answers_under_its_own_label(write_campaign: Write) -> None:
+    session = open_session(
+        write_campaign(("evaluator: physics", "evaluator: virtual-lab\nvirtual_lab: {seed: 5, level: biased}"))
+    )
+    tick.tick(session, project_now=False)
+    own = own_trials(session)
+    assert len(own) == 3 and set(own["evaluator"]) == {"virtual-lab"}
+    assert set(own["state"]) <= {"completed", "failed"}

@@ -3,6 +3,7 @@
 Every entry is (name, bytes, what a right refusal says). An empty pattern: the file may be read, but only as what it is.
 """
 
+# ruff: noqa: E501 - the XML of a workbook stands in one line each
 from __future__ import annotations
 
 import io
@@ -13,7 +14,9 @@ import sys
 import zipfile
 from pathlib import Path
 
-SERIES = "time_s,current_mA,voltage_V\n" + "".join(f"{60 * k},{-1 if k < 60 else 1},{2 - 0.01 * abs(60 - abs(60 - k)):.4f}\n" for k in range(120))
+SERIES = "time_s,current_mA,voltage_V\n" + "".join(
+    f"{60 * k},{-1 if k < 60 else 1},{2 - 0.01 * abs(60 - abs(60 - k)):.4f}\n" for k in range(120)
+)
 TABLE = "cycle,discharge_capacity_mAh\n1,6.28\n2,6.10\n3,6.00\n"
 
 CONTENT = '<?xml version="1.0"?><Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"><Default Extension="xml" ContentType="application/xml"/><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Override PartName="/xl/workbook.xml" ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml"/><Override PartName="/xl/worksheets/sheet1.xml" ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.worksheet+xml"/></Types>'
@@ -27,7 +30,9 @@ def text_cell(address: str, text: str) -> str:
     return f'<c r="{address}" t="inlineStr"><is><t>{text}</t></is></c>'
 
 
-def workbook(rows: str, *, extra: dict[str, bytes] | None = None, book: str = BOOK, raw_sheet: bytes | None = None) -> bytes:
+def workbook(
+    rows: str, *, extra: dict[str, bytes] | None = None, book: str = BOOK, raw_sheet: bytes | None = None
+) -> bytes:
     """A workbook written by hand, so that it can hold what no library would write."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as container:
@@ -71,7 +76,9 @@ def corpus() -> list[tuple[str, bytes, str]]:
     rng = random.Random(7)
     row2 = '<row r="2"><c r="A2"><v>1</v></c><c r="B2"><v>6.28</v></c></row>'
     good = workbook(capacity_rows(row2))
-    million = capacity_rows(*(f'<row r="{k}"><c r="A{k}"><v>{k}</v></c><c r="B{k}"><v>1</v></c></row>' for k in range(2, 700_000)))
+    million = capacity_rows(
+        *(f'<row r="{k}"><c r="A{k}"><v>{k}</v></c><c r="B{k}"><v>1</v></c></row>' for k in range(2, 700_000))
+    )
     entries: list[tuple[str, bytes, str]] = [
         # nothing, or not data
         ("empty.csv", b"", "empty"),
@@ -88,7 +95,11 @@ def corpus() -> list[tuple[str, bytes, str]]:
         ("packed.csv.gz", b"\x1f\x8b\x08" + rng.randbytes(200), "gzip"),
         ("database.res", b"SQLite format 3\0" + bytes(2000), "SQLite"),
         ("page.csv", b"<!DOCTYPE html><html><body>login</body></html>\n" * 20, "no row"),
-        ("pickle.csv", b"\x80\x04\x95\x1c\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94.", "no text|zero byte"),
+        (
+            "pickle.csv",
+            b"\x80\x04\x95\x1c\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94.",
+            "no text|zero byte",
+        ),
         ("yaml_bomb.csv", b"a: &a [x,x,x]\nb: &b [*a,*a,*a]\nc: [*b,*b,*b]\n" * 9, "no row|fields"),
         # text that is not what it seems
         ("zero_bytes.csv", TABLE.replace("6.10", "6.1\0").encode(), "zero byte"),
@@ -112,12 +123,25 @@ def corpus() -> list[tuple[str, bytes, str]]:
         ("long_row.csv", TABLE.replace("2,6.10", "2,6.10,7").encode(), "fields"),
         ("cut_in_a_row.csv", (TABLE + "4").encode(), "fields"),
         ("blank_row.csv", TABLE.replace("2,6.10", "").encode(), "fields"),
-        ("twice_a_column.csv", TABLE.replace("discharge_capacity_mAh", "discharge_capacity_mAh,discharge_capacity_mAh").encode(), "twice|fields"),
+        (
+            "twice_a_column.csv",
+            TABLE.replace("discharge_capacity_mAh", "discharge_capacity_mAh,discharge_capacity_mAh").encode(),
+            "twice|fields",
+        ),
         ("no_name.csv", b"cycle,,discharge_capacity_mAh\n1,2,3\n", "no name"),
         ("other_delimiter.csv", TABLE.replace("2,6.10", "2;6,10").encode(), "number|fields"),
         ("quote_open.csv", TABLE.replace("6.10", '"6.10').encode(), "quotation|fields|EOF"),
         ("quote_inside.csv", TABLE.replace("6.10", '6"10').encode(), "number|quotation"),
-        ("wide.csv", (",".join(f"c{k}" for k in range(3000)) + ",cycle,discharge_capacity_mAh\n" + ",".join(["1"] * 3002) + "\n").encode(), "columns"),
+        (
+            "wide.csv",
+            (
+                ",".join(f"c{k}" for k in range(3000))
+                + ",cycle,discharge_capacity_mAh\n"
+                + ",".join(["1"] * 3002)
+                + "\n"
+            ).encode(),
+            "columns",
+        ),
         ("long_line.csv", b"cycle,discharge_capacity_mAh\n1," + b"9" * 3_000_000 + b"\n", "large|number"),
         ("long_header.csv", b"x" * 1_000_000 + b",cycle,discharge_capacity_mAh\n1,1,1\n", ""),
         ("many_lines_no_columns.csv", b"1\n" * 1_000_000, "no row"),
@@ -129,31 +153,104 @@ def corpus() -> list[tuple[str, bytes, str]]:
         # workbooks
         ("cut.xlsx", good[:-200], "damaged or cut"),
         ("cut_half.xlsx", good[: len(good) // 2], "damaged or cut"),
-        ("far_cell.xlsx", workbook(capacity_rows(row2, '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>')), "reaches to row 1048576"),
-        ("far_column.xlsx", workbook(capacity_rows('<row r="2"><c r="A2"><v>1</v></c><c r="XFD2"><v>1</v></c></row>')), ""),
-        ("beyond_excel.xlsx", workbook(capacity_rows('<row r="999999999"><c r="ZZZ999999999"><v>1</v></c></row>')), "reaches|damaged|gave up"),
+        (
+            "far_cell.xlsx",
+            workbook(capacity_rows(row2, '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>')),
+            "reaches to row 1048576",
+        ),
+        (
+            "far_column.xlsx",
+            workbook(capacity_rows('<row r="2"><c r="A2"><v>1</v></c><c r="XFD2"><v>1</v></c></row>')),
+            "",
+        ),
+        (
+            "beyond_excel.xlsx",
+            workbook(capacity_rows('<row r="999999999"><c r="ZZZ999999999"><v>1</v></c></row>')),
+            "reaches|damaged|gave up",
+        ),
         ("million_rows.xlsx", workbook(million), "export so long a record as CSV"),
         ("sheet_bomb.xlsx", workbook("", raw_sheet=(SHEET % ("<row r='1'/>" * 20_000_000)).encode()), "bomb"),
-        ("strings_bomb.xlsx", workbook(capacity_rows(row2), extra={"xl/sharedStrings.xml": b"<sst>" + b"<si><t>A</t></si>" * 3_000_000 + b"</sst>"}), "bomb"),
+        (
+            "strings_bomb.xlsx",
+            workbook(
+                capacity_rows(row2),
+                extra={"xl/sharedStrings.xml": b"<sst>" + b"<si><t>A</t></si>" * 3_000_000 + b"</sst>"},
+            ),
+            "bomb",
+        ),
         ("zeros.xlsx", workbook(capacity_rows(row2), extra={"xl/media/a.bin": bytes(300_000_000)}), "bomb"),
         ("unpacks_large.ndax", archive({"data.ndc": bytes(600_000_000), "VersionInfo.xml": b"<a/>"}), "unpacks to"),
-        ("entities.xlsx", workbook("", raw_sheet=b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]>' + (SHEET % "&b;").split("?>", 1)[1].encode()), "entities"),
-        ("external_entity.xlsx", workbook("", raw_sheet=b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY a SYSTEM "file:///etc/passwd">]>' + (SHEET % "&a;").split("?>", 1)[1].encode()), "entities"),
-        ("entities_in_book.xlsx", workbook(capacity_rows(row2), book='<?xml version="1.0"?><!DOCTYPE a [<!ENTITY a "b">]>' + BOOK.split("?>", 1)[1]), "entities"),
-        ("formula.xlsx", workbook(capacity_rows('<row r="2"><c r="A2"><v>1</v></c><c r="B2"><f>1+1</f></c></row>')), "formula"),
-        ("formula_stored.xlsx", workbook(capacity_rows('<row r="2"><c r="A2"><v>1</v></c><c r="B2"><f>WEBSERVICE("http://x")</f><v>2</v></c></row>')), "formula"),
+        (
+            "entities.xlsx",
+            workbook(
+                "",
+                raw_sheet=b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
+                + (SHEET % "&b;").split("?>", 1)[1].encode(),
+            ),
+            "entities",
+        ),
+        (
+            "external_entity.xlsx",
+            workbook(
+                "",
+                raw_sheet=b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
+                + (SHEET % "&a;").split("?>", 1)[1].encode(),
+            ),
+            "entities",
+        ),
+        (
+            "entities_in_book.xlsx",
+            workbook(
+                capacity_rows(row2), book='<?xml version="1.0"?><!DOCTYPE a [<!ENTITY a "b">]>' + BOOK.split("?>", 1)[1]
+            ),
+            "entities",
+        ),
+        (
+            "formula.xlsx",
+            workbook(capacity_rows('<row r="2"><c r="A2"><v>1</v></c><c r="B2"><f>1+1</f></c></row>')),
+            "formula",
+        ),
+        (
+            "formula_stored.xlsx",
+            workbook(
+                capacity_rows(
+                    '<row r="2"><c r="A2"><v>1</v></c><c r="B2"><f>WEBSERVICE("http://x")</f><v>2</v></c></row>'
+                )
+            ),
+            "formula",
+        ),
         ("macros.xlsm", workbook(capacity_rows(row2), extra={"xl/vbaProject.bin": rng.randbytes(1000)}), "macros"),
-        ("external_link.xlsx", workbook(capacity_rows(row2), extra={"xl/externalLinks/externalLink1.xml": b"<externalLink/>"}), ""),
-        ("nested.xlsx", workbook(capacity_rows(row2), extra={"xl/embeddings/a.zip": archive({"b": b"c"})}), "another archive"),
+        (
+            "external_link.xlsx",
+            workbook(capacity_rows(row2), extra={"xl/externalLinks/externalLink1.xml": b"<externalLink/>"}),
+            "",
+        ),
+        (
+            "nested.xlsx",
+            workbook(capacity_rows(row2), extra={"xl/embeddings/a.zip": archive({"b": b"c"})}),
+            "another archive",
+        ),
         ("path_member.xlsx", workbook(capacity_rows(row2), extra={"../../etc/cron.d/x": b"x"}), "path for a name"),
         ("absolute_member.xlsx", workbook(capacity_rows(row2), extra={"/etc/x": b"x"}), "path for a name"),
         ("encrypted.xlsx", encrypted_flag(good), "password"),
         ("no_sheet.xlsx", archive({"xl/workbook.xml": BOOK.encode()}), "without a worksheet"),
         ("broken_xml.xlsx", workbook("", raw_sheet=b"<worksheet><sheetData><row"), "damaged|gave up|no sheet|no row"),
         ("book_of_nothing.xlsx", workbook(capacity_rows(row2), book="<workbook/>"), "damaged|no sheet|gave up"),
-        ("true_cell.xlsx", workbook(capacity_rows('<row r="2"><c r="A2"><v>1</v></c><c r="B2" t="b"><v>1</v></c></row>')), "not a number"),
-        ("error_cell.xlsx", workbook(capacity_rows('<row r="2"><c r="A2"><v>1</v></c><c r="B2" t="e"><v>#REF!</v></c></row>')), "holds an error"),
-        ("shared_index.xlsx", workbook(capacity_rows('<row r="2"><c r="A2"><v>1</v></c><c r="B2" t="s"><v>99999999</v></c></row>')), "damaged|gave up|needed|not a number"),
+        (
+            "true_cell.xlsx",
+            workbook(capacity_rows('<row r="2"><c r="A2"><v>1</v></c><c r="B2" t="b"><v>1</v></c></row>')),
+            "not a number",
+        ),
+        (
+            "error_cell.xlsx",
+            workbook(capacity_rows('<row r="2"><c r="A2"><v>1</v></c><c r="B2" t="e"><v>#REF!</v></c></row>')),
+            "holds an error",
+        ),
+        (
+            "shared_index.xlsx",
+            workbook(capacity_rows('<row r="2"><c r="A2"><v>1</v></c><c r="B2" t="s"><v>99999999</v></c></row>')),
+            "damaged|gave up|needed|not a number",
+        ),
         ("zip_of_text.zip", archive({"a.txt": b"hello"}), "neither a workbook"),
         ("two_of_one_name.xlsx", good, ""),
         # binary cycler files
@@ -163,18 +260,37 @@ def corpus() -> list[tuple[str, bytes, str]]:
         ("noise.ndax", archive({"VersionInfo.xml": b"<a/>", "data.ndc": rng.randbytes(50_000)}), "gave up|damaged"),
         ("noise.mpr", b"BIO-LOGIC MODULAR FILE\x1a" + rng.randbytes(5000), "gave up|galvani"),
         ("cut.res", b"\x00\x01\x00\x00Standard Jet DB\x00" + rng.randbytes(4000), "cut off|mdbtools"),
-        ("noise.res", b"\x00\x01\x00\x00Standard Jet DB\x00" + rng.randbytes(8192 - 20), "gave up|mdbtools|ends before|text|row"),
+        (
+            "noise.res",
+            b"\x00\x01\x00\x00Standard Jet DB\x00" + rng.randbytes(8192 - 20),
+            "gave up|mdbtools|damaged or cut off",
+        ),
         ("noise.parquet", b"PAR1" + rng.randbytes(3000) + b"PAR1", "damaged|gave up"),
         ("cut.parquet", b"PAR1" + struct.pack("<I", 2**31 - 1) + b"PAR1", "damaged|gave up"),
         ("mpt_no_table.mpt", b"EC-Lab ASCII FILE\r\nNb header lines : 999999999\r\n\r\n", "no row"),
-        ("maccor_words.txt", b"Rec#\tCyc#\tStep\tTest (Min)\tAmps\tVolts\tState\n1\t0\t1\tx\ty\tz\tR\n", "not a number"),
+        (
+            "maccor_words.txt",
+            b"Rec#\tCyc#\tStep\tTest (Min)\tAmps\tVolts\tState\n1\t0\t1\tx\ty\tz\tR\n",
+            "not a number",
+        ),
     ]
     return entries
 
 
 def odd_names(folder: Path) -> list[Path]:
     """Write good files whose names are tricks, as far as this file system takes them."""
-    names = ["..%2f..%2fetc.csv", "a\u202egpj.csv", "-rf.csv", "a;b|c.csv", "con.csv", " .csv", "x" * 240 + ".csv", "new\nline.csv", "=cmd.csv", "ünï–code.csv"]
+    names = [
+        "..%2f..%2fetc.csv",
+        "a\u202egpj.csv",
+        "-rf.csv",
+        "a;b|c.csv",
+        "con.csv",
+        " .csv",
+        "x" * 240 + ".csv",
+        "new\nline.csv",
+        "=cmd.csv",
+        "ünï–code.csv",
+    ]
     written = []
     for name in names:
         path = folder / name

@@ -1,5 +1,6 @@
 """The hostile corpus through every door: one sentence each, within seconds and a bounded memory, and nothing half-taken."""
 
+import json
 import os
 import re
 import resource
@@ -219,3 +220,46 @@ def test_the_parent_stays_small(tmp_path):
     for _ in range(5):
         assert sentence(ingest.inspect, path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024
+
+
+@pytest.mark.parametrize(
+    ("attempt", "ends_with"),
+    [
+        ("os.system('true')", "attempted os.system"),
+        ("open('/tmp/mixwright-planted', 'w')", "attempted to write"),
+        ("eval('1+1')", "attempted to compile"),
+        ("resource.getrlimit(resource.RLIMIT_CPU)[0]", 7),
+        ("resource.getrlimit(resource.RLIMIT_CORE)[0]", 0),
+        ("resource.getrlimit(resource.RLIMIT_AS)[0] < 2**40", True),
+        ("signal.getitimer(signal.ITIMER_REAL)[0] > 0", True),
+        ("os.getcwd() == str(folder)", True),
+    ],
+)
+def test_the_parsing_process_closes_its_doors(tmp_path, attempt, ends_with):
+    program = (
+        "import json, os, resource, signal, sys\nfrom dataclasses import asdict\nfrom pathlib import Path\n"
+        "from ingest import child, tasks\nfrom ingest.limits import Limits\n"
+        f"tasks.TASKS = {{'table': lambda folder, limits, arguments: {attempt}}}\n"
+        "child._work({'task': 'table', 'folder': sys.argv[1], 'arguments': {}, 'limits': asdict(Limits(cpu_s=7))})\n"
+    )
+    root = Path(ingest.__file__).parent.parent
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], cwd=root, timeout=60)
+    if isinstance(ends_with, str):
+        assert ends_with in (tmp_path / "stderr").read_text()
+        assert not (tmp_path / "result.json").exists()
+    else:
+        assert json.loads((tmp_path / "result.json").read_text())["result"] == ends_with
+
+
+def test_a_file_that_changes_while_it_is_read_is_left_alone(tmp_path, monkeypatch):
+    path = tmp_path / "a.csv"
+    path.write_text("cycle,discharge_capacity_mAh\n1,1\n")
+
+    def grown(descriptor, real=os.fstat):
+        with path.open("a") as stream:
+            stream.write("2,1\n")
+        return real(descriptor)
+
+    monkeypatch.setattr(os, "fstat", grown)
+    with pytest.raises(Refusal, match="still being written"):
+        ingest.inspect(path)

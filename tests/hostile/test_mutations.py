@@ -27,9 +27,32 @@ TEXTS = {
     "maccor": maccor(ROWS, signed=False).encode(),
     "landt": landt(ROWS).encode(),
     "mpt": mpt(ROWS),
-    "capacities": table("cycle,discharge_capacity_mAh,charge_capacity_mAh", [[n, 6.28 - 0.01 * n, 6.2 - 0.01 * n] for n in range(1, 40)]).encode(),
+    "capacities": table(
+        "cycle,discharge_capacity_mAh,charge_capacity_mAh", [[n, 6.28 - 0.01 * n, 6.2 - 0.01 * n] for n in range(1, 40)]
+    ).encode(),
 }
-SPICE = [b"\0", b"\xff", b'"', b"\r", b"\n", b"\t", b",", b";", b"=", b"-", b"1e999", b"nan", b"inf", "٣".encode(), b"\xef\xbb\xbf", b"\x1a", b"1_0", b"0x1", b"NA", b"True"]
+SPICE = [
+    b"\0",
+    b"\xff",
+    b'"',
+    b"\r",
+    b"\n",
+    b"\t",
+    b",",
+    b";",
+    b"=",
+    b"-",
+    b"1e999",
+    b"nan",
+    b"inf",
+    "٣".encode(),
+    b"\xef\xbb\xbf",
+    b"\x1a",
+    b"1_0",
+    b"0x1",
+    b"NA",
+    b"True",
+]
 
 
 def workbook() -> bytes:
@@ -67,7 +90,9 @@ def mutated(raw: bytes, rng: random.Random) -> bytes:
             lines.insert(rng.randrange(len(lines)), rng.choice(lines))
             data = bytearray(b"\n".join(lines))
         elif kind == 6:
-            old, new = rng.choice([(b",", b";"), (b".", b","), (b"-", b""), (b"\n", b"\r\n"), (b"m", b""), (b"0", b"O")])
+            old, new = rng.choice(
+                [(b",", b";"), (b".", b","), (b"-", b""), (b"\n", b"\r\n"), (b"m", b""), (b"0", b"O")]
+            )
             data = bytearray(bytes(data).replace(old, new, rng.randint(1, 3)))
         elif kind == 7:
             data[at : at + 4] = rng.randbytes(4)
@@ -98,7 +123,11 @@ def data_rows(raw: bytes) -> int:
     lines = raw.replace(b"\r\n", b"\n").split(b"\n")
     while lines and not lines[-1].strip(b" \r\n"):
         lines.pop()
-    header = next(k for k, line in enumerate(lines) if sum(word in line.lower() for word in (b"volt", b"ewe", b"capacity", b"amps", b"current", b"cycle")) >= 2)
+    header = next(
+        k
+        for k, line in enumerate(lines)
+        if sum(word in line.lower() for word in (b"volt", b"ewe", b"capacity", b"amps", b"current", b"cycle")) >= 2
+    )
     return len(lines) - header - 1
 
 
@@ -110,7 +139,11 @@ def run_texts(folder: Path, seeds: range) -> int:
         raw = mutated(TEXTS[name], rng)
         path = folder / f"{name}-{seed}.csv"
         path.write_bytes(raw)
-        countable = b'"' not in raw and b"\r" not in raw.replace(b"\r\n", b"") and not raw.startswith((b"\xff\xfe", b"\xfe\xff"))
+        countable = (
+            b'"' not in raw
+            and b"\r" not in raw.replace(b"\r\n", b"")
+            and not raw.startswith((b"\xff\xfe", b"\xfe\xff"))
+        )
         read += read_whole_or_refused(path, data_rows(raw) if countable and b"\n" in raw and _has_header(raw) else None)
         path.unlink()
     return read

@@ -32,7 +32,7 @@ def record(steps: Steps, *, dt_s: float = 6.0, logged: str = "start", rest_after
     rows: list[tuple[float, ...]] = []
     begin, soc, up, down = 0.0, 1.0, 0.0, 0.0
     for number, (current, hours) in enumerate(steps, start=1):
-        count = max(int(round(hours * 3600 / dt_s)), 1)
+        count = max(round(hours * 3600 / dt_s), 1)
         width = hours * 3600 / count
         marks = {"start": range(count), "end": range(1, count + 1), "both": range(count + 1)}[logged]
         for mark in marks:

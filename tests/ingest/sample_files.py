@@ -92,7 +92,20 @@ def samples(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for name, wanted in PACKAGES.items():
         if not list(folder.glob(f"{name}-*.tar.gz")):
-            command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "--no-build-isolation", "-d", str(folder), wanted]
+            command = [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "-q",
+                "--no-deps",
+                "--no-binary",
+                ":all:",
+                "--no-build-isolation",
+                "-d",
+                str(folder),
+                wanted,
+            ]
             versioned = {**os.environ, "SETUPTOOLS_SCM_PRETEND_VERSION": wanted.rpartition("=")[2]}
             for attempt in (command, [part for part in command if part != "--no-build-isolation"]):
                 if subprocess.run(attempt, capture_output=True, env=versioned, timeout=300).returncode == 0:
@@ -110,7 +123,9 @@ def independent(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
     if path.suffix == ".res":
         import access_parser
 
-        table = pd.DataFrame(access_parser.AccessParser(str(path)).parse_table("Channel_Normal_Table")).sort_values("Data_Point")
+        table = pd.DataFrame(access_parser.AccessParser(str(path)).parse_table("Channel_Normal_Table")).sort_values(
+            "Data_Point"
+        )
         return table["Test_Time"].to_numpy(float), table["Current"].to_numpy(float) * 1000
     if path.suffix in (".nda", ".ndax"):
         import NewareNDA
@@ -126,7 +141,9 @@ def independent(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
         text = path.read_bytes().decode("latin-1")
         count = int(re.search(r"Nb header lines : (\d+)", text)[1])
         comma = bool(re.search(r"\t-?\d+,\d+\t", text))
-        return _biologic(pd.read_csv(io.StringIO("\n".join(text.splitlines()[count - 1 :])), sep="\t", decimal="," if comma else "."))
+        return _biologic(
+            pd.read_csv(io.StringIO("\n".join(text.splitlines()[count - 1 :])), sep="\t", decimal="," if comma else ".")
+        )
     if path.suffix == ".xlsx":
         for table in pd.read_excel(path, sheet_name=None, engine="calamine").values():
             if {"TestTime/h", "Current/mA"} <= set(table):
@@ -135,7 +152,11 @@ def independent(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
                 return table["Test_Time(s)"].to_numpy(float), table["Current(A)"].to_numpy(float) * 1000
     if path.suffix in (".csv", ".bdf"):
         table = pd.read_csv(path)
-        for time, current, factor in (("Test_Time", "Current", 1e3), ("Time_s", "Current_A", 1e3), ("Test Time / s", "Current / A", 1e3)):
+        for time, current, factor in (
+            ("Test_Time", "Current", 1e3),
+            ("Time_s", "Current_A", 1e3),
+            ("Test Time / s", "Current / A", 1e3),
+        ):
             if {time, current} <= set(table):
                 return table[time].to_numpy(float), table[current].to_numpy(float) * factor
     return None
@@ -174,7 +195,9 @@ def judge(path: Path) -> Row:
     except Refusal as refusal:
         right = next((reason for part, reason in REFUSED.items() if part in path.name), None)
         good = right is not None and re.search(right, str(refusal)) is not None
-        return Row(path.name, "-", "refused" if good else "WRONGLY REFUSED", 0.0, 0, str(refusal)[len(path.name) + 2 :][:90])
+        return Row(
+            path.name, "-", "refused" if good else "WRONGLY REFUSED", 0.0, 0, str(refusal)[len(path.name) + 2 :][:90]
+        )
     try:
         other = independent(path)
     except (OSError, ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
@@ -199,7 +222,14 @@ def judge(path: Path) -> Row:
         if wrong:
             return Row(path.name, found.format, "SILENTLY WRONG", worst, compared, f"stated {value}, ours {ours:g}")
     if worst > 0.005:
-        outcome = "flagged" if any(finding.check in ("two_capacities", "sampling") and finding.level in ("warning", "flag") for finding in found.findings) else "SILENTLY WRONG"
+        outcome = (
+            "flagged"
+            if any(
+                finding.check in ("two_capacities", "sampling") and finding.level in ("warning", "flag")
+                for finding in found.findings
+            )
+            else "SILENTLY WRONG"
+        )
     else:
         outcome = "right" if compared else "no whole half-cycle"
     return Row(path.name, found.format, outcome, worst, compared, note)

@@ -28,7 +28,11 @@ def in_this_process(folder, raw):
 
 
 def whole(found, kind):
-    return [(n, q) for n, q, state in zip(found["cycle"], found[f"{kind}_capacity_mAh"], found[f"{kind}_state"], strict=True) if state == "complete"]
+    return [
+        (n, q)
+        for n, q, state in zip(found["cycle"], found[f"{kind}_capacity_mAh"], found[f"{kind}_state"], strict=True)
+        if state == "complete"
+    ]
 
 
 @pytest.mark.parametrize("name", FIXTURES)
@@ -53,7 +57,9 @@ def test_a_longer_version_extends_and_a_changed_past_is_told(tmp_path):
     lines = series_csv(record(TWO_CYCLES, dt_s=60, logged="both")).splitlines(keepends=True)
     week1 = write(tmp_path / "week1.csv", "".join(lines[:100]))
     week2 = write(tmp_path / "week2.csv", "".join(lines[:200]))
-    changed = write(tmp_path / "changed.csv", "".join([*lines[:50], lines[50].replace(",-1,", ",-1.1,"), *lines[51:200]]))
+    changed = write(
+        tmp_path / "changed.csv", "".join([*lines[:50], lines[50].replace(",-1,", ",-1.1,"), *lines[51:200]])
+    )
     again = write(tmp_path / "again.csv", "".join(lines[:200]).replace(",", ";"))
     longer = ingest.compare_versions(week1, week2)
     assert (longer.kind, longer.old_rows, longer.new_rows) == ("extends", 99, 199)

@@ -15,7 +15,12 @@ from ingest.spreadsheet_text import bare, inert
 from ingest.workbook import marker
 
 TRIALS = pd.DataFrame(
-    {"speed_rpm": [1500.0, 1800.123456789, 700.0], "time_h": [3.0, 4.5, 1.25], "sse": ["LPSCl", "LPSBr", "LGPS"], "active_wt_pct": [22.75, 30.0, 15.0]},
+    {
+        "speed_rpm": [1500.0, 1800.123456789, 700.0],
+        "time_h": [3.0, 4.5, 1.25],
+        "sse": ["LPSCl", "LPSBr", "LGPS"],
+        "active_wt_pct": [22.75, 30.0, 15.0],
+    },
     index=["T0001", "T0002", "T0003"],
 )
 
@@ -23,7 +28,13 @@ TRIALS = pd.DataFrame(
 @pytest.fixture
 def sheet(tmp_path):
     path = tmp_path / "next.xlsx"
-    ingest.write_sheet(path, TRIALS, space_bounds={"speed_rpm": (400, 2000)}, batch_mass_g=2.0, outcomes=["discharge_areal_capacity_cycle_100_mAh_cm2"])
+    ingest.write_sheet(
+        path,
+        TRIALS,
+        space_bounds={"speed_rpm": (400, 2000)},
+        batch_mass_g=2.0,
+        outcomes=["discharge_areal_capacity_cycle_100_mAh_cm2"],
+    )
     return path
 
 
@@ -49,7 +60,14 @@ def read(path):
     return ingest.read_sheet(path, known_trials=TRIALS)
 
 
-CELL = {"cell id": "C1", "active mass (mg)": 3.14, "area (cm2)": 0.785, "channel": "7", "file": "C1_week1.ndax", "started at": "2026-03-04 10:30"}
+CELL = {
+    "cell id": "C1",
+    "active mass (mg)": 3.14,
+    "area (cm2)": 0.785,
+    "channel": "7",
+    "file": "C1_week1.ndax",
+    "started at": "2026-03-04 10:30",
+}
 
 
 def test_an_untouched_sheet_says_nothing(sheet):
@@ -80,21 +98,37 @@ def test_instructions_weighing_and_validation_are_there(sheet):
 
 
 def test_partly_filled_again_and_again(sheet):
-    first = fill(sheet, {"state": "mixing", "weighed active (g)": 0.46, "weighed SSE (g)": "1,0", "weighed carbon (g)": 0.54, "done speed (rpm)": 1450})
+    first = fill(
+        sheet,
+        {
+            "state": "mixing",
+            "weighed active (g)": 0.46,
+            "weighed SSE (g)": "1,0",
+            "weighed carbon (g)": 0.54,
+            "done speed (rpm)": 1450,
+        },
+    )
     row = read(first).rows[0]
     assert (row.trial, row.row, row.state) == ("T0001", 2, "mixing")
-    assert row.done == pytest.approx({"speed_rpm": 1450, "active_wt_pct": 23.0, "sse_wt_pct": 50.0, "carbon_wt_pct": 27.0})
+    assert row.done == pytest.approx(
+        {"speed_rpm": 1450, "active_wt_pct": 23.0, "sse_wt_pct": 50.0, "carbon_wt_pct": 27.0}
+    )
     assert row.mix["weighed_sse_g"] == 1.0 and row.cell == {}
     second = fill(first, {**CELL, "state": "testing", "pellet conductivity (mS/cm)": 0.44})
     row = read(second).rows[0]
     assert row.cell["active_mass_mg"] == 3.14 and row.cell["started_at"] == "2026-03-04T10:30:00+00:00"
     assert row.powder == {"sse_pellet_conductivity_mS_cm": 0.44}
-    third = fill(second, {"state": "completed", "discharge areal capacity cycle 100 (mAh/cm2)": 4.2, "stopped at": "2026-06-04"})
+    third = fill(
+        second, {"state": "completed", "discharge areal capacity cycle 100 (mAh/cm2)": 4.2, "stopped at": "2026-06-04"}
+    )
     assert read(third).rows[0].outcome == {"discharge_areal_capacity_cycle_100_mAh_cm2": 4.2}
 
 
 def test_out_of_bounds_is_what_was_done_and_stands(sheet):
-    assert read(fill(sheet, {"done speed (rpm)": 2200, "done net mixing time (h)": 14})).rows[0].done == {"speed_rpm": 2200, "time_h": 14}
+    assert read(fill(sheet, {"done speed (rpm)": 2200, "done net mixing time (h)": 14})).rows[0].done == {
+        "speed_rpm": 2200,
+        "time_h": 14,
+    }
 
 
 def test_sorting_whole_rows_and_deleting_some_is_fine(sheet):
@@ -187,7 +221,9 @@ def test_nothing_is_taken_where_one_row_of_many_is_wrong(sheet):
 
 def test_improbable_is_told_and_taken(sheet):
     content = read(fill(sheet, {**CELL, "active mass (mg)": 31.4}))
-    assert content.rows and any(finding.level == "flag" and "mg/cm2" in finding.sentence for finding in content.findings)
+    assert content.rows and any(
+        finding.level == "flag" and "mg/cm2" in finding.sentence for finding in content.findings
+    )
     content = read(fill(sheet, {**CELL, "active mass (mg)": 1.0}))
     assert any("never entered" in finding.sentence for finding in content.findings)
 
@@ -202,7 +238,9 @@ def test_an_unknown_column_is_refused(sheet, header):
 
 
 def test_serial_dates_and_na(sheet):
-    row = read(fill(sheet, {"started at": 46085.4375, "cell id": "NA", "area (cm2)": "n/a", "active mass (mg)": 3})).rows[0]
+    row = read(
+        fill(sheet, {"started at": 46085.4375, "cell id": "NA", "area (cm2)": "n/a", "active mass (mg)": 3})
+    ).rows[0]
     assert row.cell["started_at"] == "2026-03-04T10:30:00+00:00"
     assert row.cell["cell_id"] == "NA" and "area_cm2" not in row.cell
 
@@ -215,7 +253,11 @@ def test_text_cannot_attack_a_spreadsheet_and_survives(tmp_path, text):
     book = openpyxl.load_workbook(path)
     values = [cell for line in book["Trials"].iter_rows() for cell in line]
     assert not [cell for cell in values if cell.data_type == "f"]
-    assert not [cell for cell in values if isinstance(cell.value, str) and cell.value.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    assert not [
+        cell
+        for cell in values
+        if isinstance(cell.value, str) and cell.value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    ]
     if text.strip() == text:
         assert read(path).rows[0].note == text
 
@@ -260,5 +302,6 @@ def test_another_workbook_is_no_lab_sheet(tmp_path, sheet):
 
 
 def test_ingest_needs_no_torch_and_starts_no_server():
-    code = "import sys, ingest, campaign.units; sys.exit(any(name in sys.modules for name in ('torch', 'prefect', 'mlflow', 'polars', 'sqlalchemy')))"
+    heavy = ("torch", "prefect", "mlflow", "polars", "sqlalchemy")
+    code = f"import sys, ingest, campaign.units; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -23,19 +23,53 @@ def test_every_float_comes_back(value):
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("6.28", 6.28), (" 6,28 ", 6.28), ("−3", -3), ("1.234,5", 1234.5), ("1,234.5", 1234.5), ("1 234,5", 1234.5), (".5", 0.5), ("1e-3", 1e-3), ("+2", 2)],
+    [
+        ("6.28", 6.28),
+        (" 6,28 ", 6.28),
+        ("−3", -3),
+        ("1.234,5", 1234.5),
+        ("1,234.5", 1234.5),
+        ("1 234,5", 1234.5),
+        (".5", 0.5),
+        ("1e-3", 1e-3),
+        ("+2", 2),
+    ],
 )
 def test_numbers_as_people_write_them(text, value):
     assert numbers.number(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "nan", "inf", "-inf", "1e999", "1_000", "٣", "１", "0x10", "1.2.3", "1,2,3", "1.234,5,6", "1e", "--1", "6.28 mAh", "True", "²", "1 2"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nan",
+        "inf",
+        "-inf",
+        "1e999",
+        "1_000",
+        "٣",
+        "１",
+        "0x10",
+        "1.2.3",
+        "1,2,3",
+        "1.234,5,6",
+        "1e",
+        "--1",
+        "6.28 mAh",
+        "True",
+        "²",
+        "1 2",
+    ],
+)
 def test_what_is_no_number_is_refused(text):
     with pytest.raises(ValueError, match=r"\w"):
         numbers.number(text)
 
 
-@pytest.mark.parametrize("text", ["04/03/2026", "4.3.26", "13/03/2026", "March 2026", "2026-13-01", "2026-02-30", "12:30", "1", "46085x"])
+@pytest.mark.parametrize(
+    "text", ["04/03/2026", "4.3.26", "13/03/2026", "March 2026", "2026-13-01", "2026-02-30", "12:30", "1", "46085x"]
+)
 def test_dates_that_are_ambiguous_or_none_are_refused(text):
     with pytest.raises(ValueError, match=r"\w"):
         numbers.moment(text)
@@ -70,7 +104,19 @@ def test_units_of_labs(unit, quantity, factor):
     assert units.factor(unit, quantity) == pytest.approx(factor)
 
 
-@pytest.mark.parametrize(("unit", "quantity"), [("ma", "current"), ("MA", "current"), ("C", "current"), ("mAh", "capacity_per_mass"), ("V", "current"), ("K", "temperature"), ("year", "time"), ("", "time")])
+@pytest.mark.parametrize(
+    ("unit", "quantity"),
+    [
+        ("ma", "current"),
+        ("MA", "current"),
+        ("C", "current"),
+        ("mAh", "capacity_per_mass"),
+        ("V", "current"),
+        ("K", "temperature"),
+        ("year", "time"),
+        ("", "time"),
+    ],
+)
 def test_units_off_the_list_are_refused(unit, quantity):
     with pytest.raises(Refusal, match="right would be one of"):
         units.factor(unit, quantity)
@@ -95,7 +141,10 @@ def test_headers(header, name, unit):
     assert (found.name, found.unit) == (name, unit)
 
 
-HISTORY = "label,speed_rpm,time_h,sse,active_wt_pct,discharge_capacity_cycle_50_mAh_g_composite,doi\nold 1,400,5,LPSCl,22.75,\"110,5\",10.1/x\nold 2,1500,,LGPS,20,,\n"
+HISTORY = (
+    "label,speed_rpm,time_h,sse,active_wt_pct,discharge_capacity_cycle_50_mAh_g_composite,doi\n"
+    'old 1,400,5,LPSCl,22.75,"110,5",10.1/x\nold 2,1500,,LGPS,20,,\n'
+)
 
 
 def test_earlier_work(tmp_path):

@@ -38,7 +38,10 @@ def arbin_rows(rows, cycle=1, start_mAh=0.0):
     ]
 
 
-ARBIN = "Data_Point,Test_Time(s),Step_Time(s),Step_Index,Cycle_Index,Current(A),Voltage(V),Charge_Capacity(Ah),Discharge_Capacity(Ah)"
+ARBIN = (
+    "Data_Point,Test_Time(s),Step_Time(s),Step_Index,Cycle_Index,Current(A),Voltage(V),"
+    "Charge_Capacity(Ah),Discharge_Capacity(Ah)"
+)
 
 
 def test_arbin_whose_counter_never_resets_and_whose_cycle_stays_1(tmp_path):
@@ -78,11 +81,14 @@ def test_arbin_workbook_with_an_information_sheet(tmp_path):
     assert found.cell_id == "LS-07"
 
 
-NEWARE = "DataPoint,Cycle Index,Step Index,Step Type,Time,Total Time,Current(A),Voltage(V),Capacity(Ah),Chg. Cap.(Ah),DChg. Cap.(Ah)"
+NEWARE = (
+    "DataPoint,Cycle Index,Step Index,Step Type,Time,Total Time,Current(A),Voltage(V),Capacity(Ah),"
+    "Chg. Cap.(Ah),DChg. Cap.(Ah)"
+)
 
 
 def clock(seconds):
-    whole = int(round(seconds))
+    whole = round(seconds)
     return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
@@ -113,8 +119,25 @@ def test_neware_csv_whose_counter_resets_with_every_step(tmp_path):
     assert found.cycles["cycle"].tolist() == [1] and found.cycles["vendor_cycle"].tolist() == [7]
 
 
+def test_neware_csv_with_step_time_alone(tmp_path):
+    header = (
+        "Record Index,Status,JumpTo,Cycle,Step,Cur(mA),Voltage(V),CapaCity(mAh),Energy(mWh),Relative Time(h:min:s.ms)"
+    )
+    rows = []
+    for n, (_, step, s, i, v, _, _) in enumerate(record(TWO_CYCLES, dt_s=30, logged="both").tolist()):
+        state = "Rest" if i == 0 else ("CC_Chg" if i > 0 else "CC_DChg")
+        rows.append(
+            [n + 1, state, 1, 1, int(step), f"{i:.5f}", f"{v:.4f}", f"{abs(i) * s / 3600:.7f}", 0, clock(s) + ".000"]
+        )
+    found = ingest.inspect(write(tmp_path / "n.csv", table(header, rows)))
+    assert found.cycles["discharge_capacity_mAh"].tolist() == pytest.approx(DISCHARGE, rel=0.003)
+
+
 def test_neware_layered_export_is_refused_with_the_export_that_helps(tmp_path):
-    text = "Cycle ID,Cap_Chg(mAh),Cap_DChg(mAh)\n,Step ID,Step Name,Capacity(mAh)\n,,Record ID,Time(h:min:s.ms),Voltage(V)\n1,0.9,1\n"
+    text = (
+        "Cycle ID,Cap_Chg(mAh),Cap_DChg(mAh)\n,Step ID,Step Name,Capacity(mAh)\n"
+        ",,Record ID,Time(h:min:s.ms),Voltage(V)\n1,0.9,1\n"
+    )
     with pytest.raises(Refusal, match="layered export"):
         ingest.inspect(write(tmp_path / "n.csv", text))
 
@@ -176,7 +199,7 @@ def test_time_as_a_clock_reading(tmp_path, form):
     rows = record(TWO_CYCLES, dt_s=60, logged="both")
     body = []
     for t, _, _, i, v, _, _ in rows.tolist():
-        whole = int(round(t))
+        whole = round(t)
         h = whole // 3600
         body.append([form.format(h=h, d=h // 24, r=h % 24, m=whole // 60 % 60, s=whole % 60), f"{i:.6f}", f"{v:.4f}"])
     check(write(tmp_path / "c.csv", table("Time,Current(mA),Voltage(V)", body)), "csv")
@@ -356,3 +379,39 @@ def test_mass_is_never_guessed(tmp_path):
         ingest.read_cycler(path)
     found = ingest.inspect(path)
     assert found.flagged and found.cycles["discharge_capacity_mAh_g"].tolist() == [1200.0]
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["Qdis (mAh),Qchg (mAh)", "Q_discharge/mAh,Q_charge/mAh", "DChg. Cap. (mAh),Chg. Cap. (mAh)", "qd_mAh,qc_mAh"],
+)
+def test_discharge_and_charge_are_never_confused(tmp_path, names):
+    for header, order in ((names, (0, 1)), (",".join(reversed(names.split(","))), (1, 0))):
+        rows = [[n, *[(6.28, 5.9)[k] - 0.1 * n for k in order]] for n in (1, 2)]
+        found = ingest.inspect(write(tmp_path / "t.csv", table(f"Cycle #,{header}", rows)))
+        assert found.cycles["discharge_capacity_mAh"].tolist() == pytest.approx([6.18, 6.08])
+        assert found.cycles["charge_capacity_mAh"].tolist() == pytest.approx([5.8, 5.7])
+
+
+def test_no_name_stands_for_two_columns():
+    from ingest import capacity_table
+    from ingest.headers import SERIES
+
+    assert not set(capacity_table._DISCHARGE) & set(capacity_table._CHARGE)
+    assert not set(SERIES["charge_counter_mAh"][1]) & set(SERIES["discharge_counter_mAh"][1])
+
+
+def test_cell_id_in_a_column_or_above_the_header(tmp_path):
+    text = table("cell_id,cycle,discharge_capacity_mAh", [["LS-07", 1, 6.28], ["LS-07", 2, 6.1]])
+    assert ingest.inspect(write(tmp_path / "t.csv", text)).cell_id == "LS-07"
+    text = "# cell: LS-08\n# by: A\n" + table("cycle,discharge_capacity_mAh", [[1, 6.28]])
+    assert ingest.inspect(write(tmp_path / "t.csv", text)).cell_id == "LS-08"
+    text = table("cell_id,cycle,discharge_capacity_mAh", [["LS-07", 1, 6.28], ["LS-08", 2, 6.1]])
+    with pytest.raises(Refusal, match="names 2 cells"):
+        ingest.inspect(write(tmp_path / "t.csv", text))
+
+
+def test_a_last_number_that_was_cut_off_is_left_out(tmp_path):
+    body = "cycle,discharge_capacity_mAh\n1,6.28\n2,6.18\n3,6.08\n4,5.98\n5,5.88\n"
+    for text, cycles in ((body + "6,5.", 5), (body + "6,5.7", 5), (body + "6,5.78", 6), (body + "6,", 5), (body, 5)):
+        assert len(ingest.inspect(write(tmp_path / "t.csv", text)).cycles) == cycles

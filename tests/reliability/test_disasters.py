@@ -17,6 +17,9 @@ from ledger_kit import WHO, cycles, designs, fast_folder, later, rows, scalar, s
 from campaign.errors import Refusal
 from store import Ledger, Unavailable, connection
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+"""From Python 3.12 on a fork beside the idle threads of numpy warns; these children touch neither numpy's threads nor a lock."""
+
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
@@ -215,6 +218,7 @@ def test_a_clock_set_wrong_changes_no_order_and_loses_nothing(ledger: Ledger, da
     wrong = {"at": later(days=days), "by": "Ada"}
     ledger.record(results=scalar("T1", 1.0), key="1", **WHO)
     ledger.record(results=scalar("T1", 2.0), key="2", **wrong)
+    ledger.mixed("T1", key="m", **wrong)
     ledger.fail("T1", why="w", key="3", **WHO)
     assert ledger.results("c")["value"].tolist() == [1.0, 2.0]
     assert ledger.history("T1")["seq"].is_monotonic_increasing

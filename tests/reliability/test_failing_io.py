@@ -19,6 +19,9 @@ from ledger_kit import DECISION, WHO, cycles, designs, fast_folder, rows, scalar
 
 from store import Ledger, Unavailable
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+"""From Python 3.12 on a fork beside the idle threads of numpy warns; these children touch neither numpy's threads nor a lock."""
+
 Act = Callable[[Ledger, str], object]
 VERBS: dict[str, Act] = {
     "propose": lambda ledger, key: ledger.propose(

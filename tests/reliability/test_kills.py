@@ -16,6 +16,9 @@ from ledger_kit import WHO, cycles, designs, fast_folder, scalar, small_campaign
 
 from store import Ledger
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+"""From Python 3.12 on a fork beside the idle threads of numpy warns; these children touch neither numpy's threads nor a lock."""
+
 
 def worker(path: Path, told: int, *, early: bool) -> None:
     """Records until it is killed, and tells each key after the ledger has answered (`early`: before, the broken variant)."""

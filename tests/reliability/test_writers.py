@@ -16,6 +16,9 @@ from ledger_kit import DECISION, NOW, WHO, designs, fast_folder, later, new_ledg
 from campaign.errors import Refusal
 from store import Lease, Ledger, Stale
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+"""From Python 3.12 on a fork beside the idle threads of numpy warns; these children touch neither numpy's threads nor a lock."""
+
 
 def in_processes(count: int, folder: Path, work: Callable[[int], Any]) -> list[Any]:
     """Run `work(number)` in forked processes that start at one instant; returns their answers."""
@@ -169,6 +172,7 @@ def test_a_lease_is_renewed_released_and_asked_for_again(folder: Path) -> None:
     ledger = new_ledger(folder)
     lease = ledger.claim("tick c", by="one", at=NOW, ttl_s=60)
     assert lease == Lease("tick c", "one", 1, later(seconds=60))
+    assert ledger.holder("tick c") == lease and ledger.holder("tick d") is None
     assert ledger.claim("tick c", by="one", at=NOW, ttl_s=60) == lease  # the holder asks again: the same answer
     assert ledger.claim("tick c", by="two", at=later(seconds=59), ttl_s=60) is None
     lease = ledger.renew(lease, at=later(seconds=59), ttl_s=60)

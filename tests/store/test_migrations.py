@@ -16,6 +16,9 @@ from campaign.errors import Refusal
 from store import Ledger, import_export, schema, upgrade
 from store.connection import connect, sqlite_engine, transaction
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+"""From Python 3.12 on a fork beside the idle threads of numpy warns; these children touch neither numpy's threads nor a lock."""
+
 FROZEN = Path(__file__).parent / "frozen"
 EARLIER = sorted(file.stem for file in FROZEN.glob("*.sql"))
 

@@ -89,3 +89,21 @@ def test_a_shut_door_stays_shut_to_results_that_were_asked_with_reasons(known):
     asked = opt.ask(2, explain=True)
     opt.tell(asked, pd.Series([1.0, 2.0], index=asked.index[::-1]))
     assert opt.trials.value.tolist() == [2.0, 1.0]
+
+
+def test_the_front_of_two_goals_runs_from_one_to_the_other():
+    opt = Optimiser({"x": (0, 1), "y": (0, 1)}, {"strength": "max", "price": "min"}, seed=0)
+    for _ in range(12):
+        recipes = opt.ask(1)
+        opt.tell(recipes, pd.DataFrame({"strength": recipes.x - recipes.y**2, "price": recipes.x**2 + recipes.y}))
+    front = opt.pareto()
+    assert (front.y < 0.15).mean() > 0.8, "y only costs"
+    assert front.x.min() < 0.2 and front.x.max() > 0.8
+    assert 0.1 < opt.recommend().x[0] < 0.9, "the balanced one lies between"
+
+
+def test_a_condition_on_an_outcome_bounds_what_is_recommended():
+    opt = Optimiser({"x": (0, 1)}, constraints=["heat <= 60"], seed=0)
+    recipes = pd.DataFrame({"x": np.linspace(0, 1, 11)})
+    opt.tell(recipes, pd.DataFrame({"value": recipes.x, "heat": 100 * recipes.x}))
+    assert 0.4 < opt.recommend().x[0] <= 0.62

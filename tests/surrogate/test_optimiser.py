@@ -141,6 +141,9 @@ def test_results_that_cannot_be_are_refused_and_nothing_is_taken_in(values, said
         ({"goal": {"time_h": "min"}}, "nothing to learn"),
         ({"constraints": ["sped_rpm <= 3"]}, "did you mean speed_rpm"),
         ({"prior": 3}, "no function"),
+        ({"prior": {"vlue": hill}}, "did you mean value"),
+        ({"prior": lambda recipes: np.full(len(recipes), np.nan)}, "no finite value"),
+        ({"seed": "x"}, "whole number"),
         ({"prior": lambda recipes: [1.0, 2.0]}, r"shape \(2,\)"),
         ({"prior": lambda recipes: np.random.default_rng().normal(size=len(recipes))}, "asked twice"),
     ],
@@ -159,3 +162,17 @@ def test_a_saved_prior_must_be_handed_again(tmp_path):
     pd.testing.assert_frame_equal(loaded.ask(2), opt.ask(2))
     with pytest.raises(Refusal, match="no such file"):
         Optimiser.load(tmp_path / "absent.json")
+
+
+def test_a_prior_that_is_silent_in_places_is_used_where_it_speaks():
+    opt = Optimiser(BOX, prior=lambda recipes: np.where(recipes.speed_rpm > 1800, np.nan, hill(recipes)), seed=0)
+    run(opt, 4)
+    assert opt.trust > 0.5
+
+
+def test_three_goals_share_a_front():
+    opt = Optimiser(BOX, {"a": "max", "b": "min", "c": "max"}, seed=0)
+    recipes = opt.space.sample(10, seed=1)
+    opt.tell(recipes, pd.DataFrame({"a": recipes.time_h, "b": recipes.speed_rpm, "c": -recipes.time_h}))
+    assert opt.space.feasible(opt.ask(2)).all()
+    assert len(opt.pareto()) >= 2

@@ -1,0 +1,133 @@
+"""What the benchmarks on virtual labs share: arguments, stored traces, ratios with their bootstrap, goal lines.
+
+Importing it puts the repo's root on the path and everybody, the worker processes too, on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+CAMPAIGN = HERE / "_campaign.yaml"
+OUT, TRACES = HERE / "out", HERE / "traces"
+os.environ["OMP_NUM_THREADS"] = "1"
+if str(HERE.parent) not in sys.path:
+    sys.path.insert(0, str(HERE.parent))
+
+
+def arguments(text: str | None, *, seeds: str) -> argparse.ArgumentParser:
+    """A parser with what every script takes."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="at most two minutes: few labs, short campaigns")
+    parser.add_argument("--seeds", default=seeds, help="labs A-B; 0-99 are for tuning, 100-199 for reporting")
+    parser.add_argument("--levels", default="biased,wrong")
+    parser.add_argument("--lab", help="FILE.py:factory, labs of your own")
+    parser.add_argument("--campaign", default=str(CAMPAIGN), help="campaign file whose question is asked")
+    parser.add_argument("--fresh", default="", help="seeds A-B whose stored traces are not used")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    return parser
+
+
+def span(text: str) -> range:
+    """Read `A-B`, both ends in; empty text is nothing."""
+    if not text:
+        return range(0)
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+def lab_hash(lab_file: str | None = None) -> str:
+    """Hash of all that a virtual lab is drawn from: a trace of another lab code is no trace of this one."""
+    digest = hashlib.sha256()
+    root = HERE.parent / "models"
+    files = sorted(path for path in root.iterdir() if path.suffix in (".py", ".csv", ".yaml", ".safetensors"))
+    if lab_file:
+        files = [Path(lab_file.rpartition(":")[0])]
+    for path in files:
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class Traces:
+    """Runs that were stored, keyed by method, version, settings, lab code hash, level and seed."""
+
+    def __init__(self, name: str, *, fresh: range, ours: str) -> None:
+        self.path, self.fresh, self.ours = TRACES / f"{name}.jsonl", fresh, ours
+        self.known: dict[str, Any] = {}
+        if self.path.exists():
+            for line in self.path.read_text(encoding="utf-8").splitlines():
+                row = json.loads(line)
+                self.known[json.dumps(row["key"], sort_keys=True)] = row["trace"]
+
+    def get(self, key: Mapping[str, Any]) -> Any:
+        """A stored trace, or None."""
+        return None if key["seed"] in self.fresh else self.known.get(json.dumps(key, sort_keys=True))
+
+    def put(self, key: Mapping[str, Any], trace: Any) -> None:
+        """Store a trace; the last one of a key counts."""
+        self.known[json.dumps(key, sort_keys=True)] = trace
+        self.path.parent.mkdir(exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"key": dict(key), "trace": trace}) + "\n")
+
+
+def code_hash() -> str:
+    """Hash of our own chooser: its traces hold as long as it stays."""
+    digest = hashlib.sha256()
+    for folder, pattern in (("surrogate", "*.py"), ("flows", "rehearsal_*.py"), ("campaign", "*.py")):
+        for path in sorted((HERE.parent / folder).glob(pattern)):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def hash_of(*names: str) -> str:
+    """Hash of some files of the repo."""
+    return hashlib.sha256(b"".join((HERE.parent / name).read_bytes() for name in names)).hexdigest()[:16]
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float], *, draws: int = 4000) -> tuple[float, float, float]:
+    """Ratio of means with its paired bootstrap 90 % interval."""
+    a, b = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
+    rows = np.random.default_rng(0).integers(len(a), size=(draws, len(a)))
+    drawn = a[rows].mean(axis=1) / np.maximum(b[rows].mean(axis=1), 1e-12)
+    low, high = np.quantile(drawn, [0.05, 0.95])
+    return float(a.mean() / max(b.mean(), 1e-12)), float(low), float(high)
+
+
+def goal(name: str, measured: float, bound: float, *, high: float | None = None, sense: str = "<=") -> dict[str, Any]:
+    """Print a goal's line; with `high`, the upper end of the interval must be within 1.25 times the bound too."""
+    met = measured <= bound if sense == "<=" else measured >= bound
+    if high is not None:
+        met = met and high <= 1.25 * bound
+    shown = f"{measured:.2f}" + (f" (upper end {high:.2f})" if high is not None else "")
+    print(f"GOAL {name}: measured {shown}, goal {sense} {bound:.2f}: {'met' if met else 'short'}")
+    return {"goal": name, "measured": measured, "high": high, "bound": bound, "met": bool(met)}
+
+
+def save(path: Path | None, document: Any) -> None:
+    """Write the JSON that was asked for."""
+    if path is not None:
+        path.write_text(json.dumps(document, indent=1, default=float), encoding="utf-8")
+
+
+def picture(name: str, draw: Callable[[Any], None], *, width: float = 8.0, height: float = 4.5) -> None:
+    """Draw into benchmarks/out/NAME.png."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    draw(figure)
+    OUT.mkdir(exist_ok=True)
+    figure.savefig(OUT / f"{name}.png", dpi=150)
+    print(f"picture: {OUT / f'{name}.png'}")

@@ -1,0 +1,216 @@
+"""Peers on our side: each a subprocess of its own Python, so that its pins do not touch ours.
+
+    python -m venv /opt/peers && /opt/peers/bin/pip install torch ax-platform baybe optuna
+
+`MIXWRIGHT_PEERS_PYTHON` names another interpreter (that of `pip install .[peers]` will do).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from campaign.space import SearchSpace
+from flows.rehearsal_calendar import Seen
+
+WORKER = Path(__file__).with_name("_peer_worker.py")
+PEERS = ("ax", "baybe", "optuna-gp", "sobol", "random")
+
+
+def interpreter() -> str:
+    """The peers' Python."""
+    named = os.environ.get("MIXWRIGHT_PEERS_PYTHON")
+    if named:
+        return named
+    return "/opt/peers/bin/python" if Path("/opt/peers/bin/python").exists() else sys.executable
+
+
+PACKAGES = {"ax": "ax-platform", "baybe": "baybe", "baybe-transfer": "baybe", "optuna-gp": "optuna"}
+RECORDED = Path(__file__).with_name("traces") / "peers.json"
+"""Versions that the stored traces were made with: what counts where no peer is installed."""
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Version of each peer's package, as installed, else as the stored traces recorded it."""
+    ask = "import json, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in %r}))"
+    wanted = sorted(set(PACKAGES.values()))
+    told = subprocess.run([interpreter(), "-c", ask % wanted], capture_output=True, text=True, check=False)
+    if told.returncode == 0:
+        found = dict(json.loads(told.stdout))
+        RECORDED.parent.mkdir(exist_ok=True)
+        RECORDED.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        return found
+    return dict(json.loads(RECORDED.read_text(encoding="utf-8"))) if RECORDED.exists() else {}
+
+
+def identity(method: str) -> str:
+    """Version and settings of a peer, for the key of its traces."""
+    settings = hashlib.sha256(WORKER.read_bytes()).hexdigest()[:8]
+    package = PACKAGES.get(method, "optuna")
+    return f"{package} {versions().get(package, 'unknown')}, settings {settings}"
+
+
+class Peer:
+    """One run of one tool."""
+
+    def __init__(
+        self, method: str, space: SearchSpace, seed: int, simulated: Sequence[tuple[Mapping[str, Any], float]] = ()
+    ) -> None:
+        self.space = space
+        self.process = subprocess.Popen(
+            [interpreter(), str(WORKER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""},
+        )
+        plain = {p.name: list(p.choices) if hasattr(p, "choices") else [p.low, p.high] for p in space.parameters}
+        data = [[dict(recipe), float(value)] for recipe, value in simulated]
+        self.version = self._say(op="open", method=method, space=plain, seed=seed, simulated=data)["version"]
+
+    def _say(self, **message: Any) -> dict[str, Any]:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps(message) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the peer's process ended with {self.process.wait()} on {message['op']}")
+        return dict(json.loads(line))
+
+    def ask(self) -> tuple[int, dict[str, Any]]:
+        """The next recipe, on the steps that a mixer can set."""
+        answer = self._say(op="ask")
+        snapped = self.space.snap(pd.DataFrame([answer["recipe"]]))
+        return int(answer["id"]), {str(name): value for name, value in snapped.iloc[0].items()}
+
+    def tell(self, number: int, value: float) -> None:
+        """What it gave; NaN = failed."""
+        self._say(op="tell", id=number, value=None if np.isnan(value) else float(value))
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+class PeerChooser:
+    """A peer on the virtual clock: asynchronous, told of a cell when it ends; recommends its best result."""
+
+    readouts: Sequence[int] = ()
+
+    def __init__(self, peer: Peer, *, last_cycle: int, value: Any, goal: float = 1.0) -> None:
+        self.peer, self.last_cycle, self.value, self.goal = peer, last_cycle, value, goal
+        self.open: list[int] = []
+        self.ids: dict[int, int] = {}
+        self.told: dict[int, float] = {}
+
+    def next(self, tests: Sequence[Seen], *, free: int) -> Mapping[str, Any]:
+        """Return the next recipe."""
+        del free
+        self._tell(tests)
+        number, recipe = self.peer.ask()
+        self.ids[len(tests) + 1] = number
+        return recipe
+
+    def _tell(self, tests: Sequence[Seen]) -> None:
+        for test in tests:
+            if test.state in ("ended", "died") and test.number not in self.told:
+                self.told[test.number] = self.value(test, tests)
+                self.peer.tell(self.ids[test.number], self.goal * self.told[test.number])
+
+    def stop(self, tests: Sequence[Seen]) -> list[int]:
+        """Peers stop nothing."""
+        return []
+
+    def recommend(self, tests: Sequence[Seen]) -> Mapping[str, Any] | None:
+        """Return the recipe of the best result."""
+        self._tell(tests)
+        good = {number: value for number, value in self.told.items() if not np.isnan(value)}
+        if not good:
+            return None
+        best = max(good, key=lambda number: self.goal * good[number])
+        return next(test.recipe for test in tests if test.number == best)
+
+
+class OneFactorAtATime:
+    """What labs do: from the middle of the space, vary one factor over its levels, keep the best, go on to the next.
+
+    The levels of one factor are mixed side by side; the next factor waits for all of them. After a round through all
+    factors the levels of numbers close in to half their span around the best.
+    """
+
+    readouts: Sequence[int] = ()
+
+    def __init__(self, space: SearchSpace, *, last_cycle: int, value: Any, goal: float = 1.0, levels: int = 5) -> None:
+        self.space, self.last_cycle, self.value, self.goal, self.levels = space, last_cycle, value, goal, levels
+        middle = {p.name: p.choices[0] if hasattr(p, "choices") else (p.low + p.high) / 2 for p in space.parameters}
+        self.base = dict(space.snap(pd.DataFrame([middle])).iloc[0])
+        self.step = 0
+        self.queue: list[dict[str, Any]] = []
+        self.waiting: list[int] = []
+        self.results: dict[int, float] = {}
+        self._plan()
+
+    def _plan(self) -> None:
+        parameter = self.space.parameters[self.step % len(self.space.parameters)]
+        if hasattr(parameter, "choices"):
+            values: list[Any] = list(parameter.choices)
+        else:
+            half = (parameter.high - parameter.low) / 2 ** (1 + self.step // len(self.space.parameters))
+            centre = float(self.base[parameter.name])
+            values = list(
+                np.clip(np.linspace(centre - half, centre + half, self.levels), parameter.low, parameter.high)
+            )
+        table = self.space.snap(pd.DataFrame([self.base | {parameter.name: value} for value in values]))
+        self.queue = [dict(row) for row in table.drop_duplicates().to_dict("records")]
+
+    def next(self, tests: Sequence[Seen], *, free: int) -> Mapping[str, Any] | None:
+        """Return the next recipe."""
+        del free
+        self._read(tests)
+        if not self.queue:
+            if any(number not in self.results for number in self.waiting):
+                return None
+            self._keep_best(tests)
+            self.step += 1
+            self.waiting = []
+            self._plan()
+        self.waiting.append(len(tests) + 1)
+        return self.queue.pop(0)
+
+    def _read(self, tests: Sequence[Seen]) -> None:
+        for test in tests:
+            if test.state in ("ended", "died") and test.number not in self.results:
+                self.results[test.number] = self.value(test, tests)
+
+    def _keep_best(self, tests: Sequence[Seen]) -> None:
+        good = [n for n in self.waiting if not np.isnan(self.results[n])]
+        if good:
+            best = max(good, key=lambda n: self.goal * self.results[n])
+            self.base = dict(next(test.recipe for test in tests if test.number == best))
+
+    def stop(self, tests: Sequence[Seen]) -> list[int]:
+        """Peers stop nothing."""
+        return []
+
+    def recommend(self, tests: Sequence[Seen]) -> Mapping[str, Any] | None:
+        """Return the recipe of the best result."""
+        self._read(tests)
+        good = {n: v for n, v in self.results.items() if not np.isnan(v)}
+        if not good:
+            return None
+        best = max(good, key=lambda n: self.goal * good[n])
+        return next(test.recipe for test in tests if test.number == best)

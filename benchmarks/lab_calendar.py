@@ -1,0 +1,209 @@
+"""Days and cells until the recommended recipe is within 5 % of the lab's best, at this and every later weekly check.
+
+    python benchmarks/lab_calendar.py --seeds 100-119
+    python benchmarks/lab_calendar.py --quick
+
+8 channels, one mixer, partial curves, working hours (flows/rehearsal_calendar.py); horizon 730 days, censored there, and at
+most `--most-tests` cells a campaign. Ours runs on partial curves, stops and starts cells by its own advice. Peers run
+asynchronously on the same clock: (a) on the objective itself, cells run to their end; (b) on the capacity at cycle 25, cells
+stopped there; (c) stopped there too, and fed the outcome that our early evidence predicts. And one factor at a time.
+Tuned on seeds 0-99, reported on 100-199.
+"""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import _bench as bench
+import numpy as np
+import pandas as pd
+from _peers import OneFactorAtATime, Peer, PeerChooser, identity
+from sample_efficiency import stage_of
+
+EARLY = 25
+HORIZON_DAYS = 730.0
+OURS = "mixwright"
+TOOLS = ("ax", "baybe", "optuna-gp")
+METHODS = (OURS, *(f"{tool} ({kind})" for kind in "abc" for tool in TOOLS), "one factor at a time")
+
+
+def chooser(method: str, stage: Any, lab: Any, seed: int) -> Any:
+    """Open one method on the clock."""
+    if method == OURS:
+        return stage.product(lab, seed=seed)
+    sign = 1.0 if stage.question.objective.goal == "max" else -1.0
+    final = _Value(stage, lab)
+    if method.startswith("one factor"):
+        return OneFactorAtATime(stage.question.space, last_cycle=stage.last_cycle, value=final.at_the_end, goal=sign)
+    tool, kind = method.split(" ")
+    value = {"(a)": final.at_the_end, "(b)": final.as_at_25, "(c)": final.expected_at_25}[kind]
+    last = stage.last_cycle if kind == "(a)" else min(EARLY, stage.last_cycle)
+    return PeerChooser(Peer(tool, stage.question.space, seed), last_cycle=last, value=value, goal=sign)
+
+
+class _Value:
+    """What a peer is told of a cell."""
+
+    def __init__(self, stage: Any, lab: Any) -> None:
+        self.stage, self.lab = stage, lab
+        self.product = stage.product(lab, seed=0)
+
+    def at_the_end(self, test: Any, tests: Any) -> float:
+        """The objective; NaN where the cell died before."""
+        del tests
+        if len(test.discharge) < self.stage.last_cycle:
+            return float("nan")
+        return float(self.product._value(test, float(test.discharge[self.stage.last_cycle - 1])))
+
+    def as_at_25(self, test: Any, tests: Any) -> float:
+        """The objective as if nothing changed after cycle 25."""
+        del tests
+        n = min(EARLY, self.stage.last_cycle)
+        if len(test.discharge) < n:
+            return float("nan")
+        return float(self.product._value(test, float(test.discharge[n - 1])))
+
+    def expected_at_25(self, test: Any, tests: Any) -> float:
+        """The objective that our early evidence expects."""
+        if len(test.discharge) < min(EARLY, self.stage.last_cycle):
+            return float("nan")
+        outlook = self.product.foresight(tests).outlook(self.product._curve(test))
+        return float(self.product._value(test, float(np.exp(outlook.mean))))
+
+
+def run(task: tuple[str, str, int, int, float, str, str | None]) -> dict[str, Any]:
+    """One campaign of one method on one lab."""
+    from flows.rehearsal_calendar import play
+
+    method, level, seed, most_tests, horizon, campaign, lab_file = task
+    stage = stage_of(campaign, level, lab_file)
+    stage.setting = type(stage.setting)(campaign, level, lab_file, horizon)
+    lab = stage.lab(seed)
+    made = chooser(method, stage, lab, seed)
+    played = play(lab, made, stage.bench(most_tests=most_tests))
+    version = OURS
+    if isinstance(made, PeerChooser):
+        version = made.peer.version
+        made.peer.close()
+    reached = played.within()
+    return {
+        "days": reached[0] if reached else None,
+        "cells": reached[1] if reached else None,
+        "used": len(played.tests),
+        "weeks": played.weeks[["day", "cells", "regret"]].to_dict("list"),
+        "version": version,
+    }
+
+
+def main() -> None:
+    """Run, print, draw."""
+    parser = bench.arguments(__doc__, seeds="100-119")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--most-tests", type=int, default=120)
+    args = parser.parse_args()
+    methods, seeds, most, horizon = args.methods.split(","), bench.span(args.seeds), args.most_tests, HORIZON_DAYS
+    levels = args.levels.split(",")
+    if args.quick:
+        seeds, most, levels = seeds[:1], 12, levels[:1]
+        methods = [name for name in methods if name in (OURS, "optuna-gp (a)", "optuna-gp (b)", "one factor at a time")]
+    traces = bench.Traces("lab_calendar", fresh=bench.span(args.fresh), ours=bench.code_hash())
+    lab_hash = bench.lab_hash(args.lab)
+    clock = bench.hash_of("flows/rehearsal_calendar.py", "flows/rehearsal_product.py", "surrogate/early.py")
+
+    def key_of(method: str, level: str, seed: int) -> dict[str, Any]:
+        return {
+            "method": method,
+            "level": level,
+            "seed": seed,
+            "most_tests": most,
+            "lab": lab_hash,
+            "campaign": Path(args.campaign).name,
+            "code": traces.ours if method == OURS else f"{identity(method.split(' ')[0])}, clock {clock}",
+        }
+
+    jobs = [(m, level, s) for level in levels for s in seeds for m in methods]
+    left = [job for job in jobs if traces.get(key_of(*job)) is None]
+    if left:
+        tasks = [(*job, most, horizon, args.campaign, args.lab) for job in left]
+        with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
+            for job, trace in zip(left, pool.map(run, tasks), strict=True):
+                traces.put(key_of(*job), trace)
+                print(f"{job}: day {trace['days']}, {trace['used']} cells", file=sys.stderr, flush=True)
+    rows = []
+    for method, level, seed in jobs:
+        trace = traces.known[bench.json.dumps(key_of(method, level, seed), sort_keys=True)]
+        reached = trace["days"] is not None
+        rows.append(
+            {
+                "level": level,
+                "seed": seed,
+                "method": method,
+                "days": trace["days"] if reached else horizon,
+                "cells": trace["cells"] if reached else trace["used"],
+                "reached": reached,
+                "regret_end": trace["weeks"]["regret"][-1],
+                "weeks": trace["weeks"],
+            }
+        )
+    goals = report(pd.DataFrame(rows), most)
+    bench.save(args.json, {"rows": rows, "goals": goals, "lab": lab_hash, "seeds": args.seeds})
+
+
+def report(rows: pd.DataFrame, most: int) -> list[dict[str, Any]]:
+    """Table, picture, goals."""
+    print(
+        f"days and cells until the recommended recipe stays within 5 %; censored at 730 days, {most} cells a campaign at most"
+    )
+    print(
+        rows.groupby(["level", "method"], sort=False)[["days", "cells", "reached", "regret_end"]]
+        .mean()
+        .round(2)
+        .to_string()
+    )
+    bench.picture("lab_calendar", lambda figure: _draw(figure, rows))
+    goals = []
+    for level, part in rows.groupby("level", sort=False):
+        days, cells = (part.pivot(index="seed", columns="method", values=name) for name in ("days", "cells"))
+        if OURS not in days:
+            continue
+        for kind, bound in (("(a)", 1 / 5), ("(b)", 1 / 2), ("(c)", 2 / 3), ("time", 1 / 20)):
+            peers = [name for name in days if name.endswith(kind)]
+            if peers:
+                best = min(peers, key=lambda name: days[name].mean())
+                centre, _, high = bench.ratio(days[OURS], days[best])
+                goals.append(bench.goal(f"{level}: days over {best}", centre, bound, high=high))
+        peers = [name for name in cells if name != OURS and not name.startswith("one factor")]
+        if peers:
+            best = min(peers, key=lambda name: cells[name].mean())
+            centre, _, high = bench.ratio(cells[OURS], cells[best])
+            goals.append(bench.goal(f"{level}: cells over {best}", centre, 1 / 2, high=high))
+    return goals
+
+
+def _draw(figure: Any, rows: pd.DataFrame) -> None:
+    levels = list(dict.fromkeys(rows["level"]))
+    for i, level in enumerate(levels):
+        axes = figure.add_subplot(1, len(levels), i + 1)
+        for method, part in rows[rows["level"].eq(level)].groupby("method", sort=False):
+            days = np.arange(7.0, 731.0, 7.0)
+            held = [
+                np.interp(days, w["day"], np.nan_to_num(np.array(w["regret"], dtype=float), nan=1.0))
+                for w in part["weeks"]
+            ]
+            axes.plot(days, 100 * np.median(held, axis=0), label=method, lw=2.4 if method == OURS else 1.1)
+        axes.axhline(5, color="#888888", lw=0.8)
+        axes.set(
+            title=f"{level} labs (simulated)",
+            xlabel="days",
+            ylabel="recommended below the best (%), median",
+            ylim=(0, 100),
+        )
+        axes.legend(fontsize=6, frameon=False)
+
+
+if __name__ == "__main__":
+    main()

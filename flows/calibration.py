@@ -1,0 +1,110 @@
+"""The physics refitted to a campaign's own measurements, kept beside its ledger and used as its prior from then on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from campaign.errors import Refusal
+from campaign.recipe import PROTOCOL_COLUMNS, RECIPE_COLUMNS
+from campaign.trial import MEASURED
+from flows import evidence
+from flows.session import Session
+from store import Reader
+
+if TYPE_CHECKING:
+    from models.parameters import Parameters
+
+_CYCLES = (1, 2, 5, 10, 16, 25, 35, 50, 75, 100, 150, 200, 300, 450)
+"""Cycles of a whole record that enter the fit: neighbours say the same thing twice."""
+_CELL_SPREAD = 0.1
+"""Relative uncertainty of a lab's own capacity between batches [est, physics.md section 4]."""
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What the refit found: the table of parameters and where the files are."""
+
+    table: pd.DataFrame
+    folder: Path
+    rows: pd.DataFrame
+
+
+def calibrate(session: Session, *, starts: int = 2) -> Calibrated:
+    """Refit the physics to all that was measured in the campaign (lab, published and earlier; nothing simulated).
+
+    Raises:
+        Refusal: nothing was measured yet.
+    """
+    from models.calibrate import calibrate as fit
+    from models.parameters import save
+
+    rows = measured_rows(session.reader, session)
+    if rows.empty:
+        raise Refusal(f"campaign {session.name!r} has no measurement to fit the physics to; bring results first")
+    found = fit(rows, materials=session.materials, starts=starts, seed=session.spec.seed)
+    folder = _folder(session)
+    folder.mkdir(parents=True, exist_ok=True)
+    save(found.parameters, file=folder / "parameters.csv", covariance_file=folder / "posterior.csv")
+    return Calibrated(found.table(), folder, rows)
+
+
+def parameters_of(session: Session) -> Parameters | None:
+    """The campaign's own physics where it was calibrated; None means the published one."""
+    from models.parameters import load
+
+    folder = _folder(session)
+    if not (folder / "parameters.csv").exists():
+        return None
+    return load(folder / "parameters.csv", folder / "posterior.csv")
+
+
+def measured_rows(reader: Reader, session: Session) -> pd.DataFrame:
+    """Every measurement of a campaign in the columns of `paper_facts.csv`."""
+    trials = reader.trials(session.name)
+    trials = trials[trials["evaluator"].isin(MEASURED)]
+    results = reader.results(session.name)
+    results = results[results["trial"].isin(trials.index)]
+    scalars = results[
+        [
+            "trial",
+            "observable",
+            "cycle",
+            "relation",
+            "value",
+            "unit",
+            "rel_uncertainty",
+            "abs_uncertainty",
+            "provenance",
+        ]
+    ]
+    cycles = reader.cycling(session.name)
+    cycles = cycles[cycles["trial"].isin(trials.index) & cycles["cycle"].isin(_CYCLES)]
+    cycles = cycles[cycles["discharge_areal_capacity_mAh_cm2"].notna()]
+    capacities = pd.DataFrame(
+        {
+            "trial": cycles["trial"],
+            "observable": evidence.CAPACITY,
+            "cycle": cycles["cycle"].astype(float),
+            "relation": "=",
+            "value": cycles["discharge_areal_capacity_mAh_cm2"],
+            "unit": "mAh/cm2",
+            "rel_uncertainty": _CELL_SPREAD,
+        }
+    )
+    parts = [part for part in (scalars, capacities) if len(part)]
+    rows = pd.concat(parts, ignore_index=True) if parts else scalars
+    columns = [name for name in (*RECIPE_COLUMNS, *PROTOCOL_COLUMNS) if name not in ("mixer", "cycles")]
+    rows = rows.join(trials[columns], on="trial").rename(columns={"trial": "id"})
+    # Published rows say how they may be used (`flows.history`); what the lab measured itself is fitted.
+    said = rows["provenance"].astype(str).str.extract(r"\buse (\w+)")[0]
+    return rows.assign(use=said.fillna("fit"))
+
+
+def _folder(session: Session) -> Path:
+    name = hashlib.sha256(session.name.encode()).hexdigest()[:12]
+    return session.settings.data_dir / "physics" / f"{session.name}-{name}"

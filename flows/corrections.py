@@ -1,0 +1,279 @@
+"""Corrections with history: values of a trial, mix, cell or cycle that were wrong, and changes of state that need a reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from campaign import quantity
+from campaign.errors import Refusal
+from campaign.names import nearest
+from campaign.recipe import PROTOCOL_COLUMNS, RECIPE_COLUMNS, TEXT_COLUMNS
+from campaign.trial import SubjectId, read_id
+from flows.intake import cells
+from flows.people import Act
+from flows.session import Session
+from ingest import numbers
+from ingest.tables_in import POWDER
+
+_CYCLE = (
+    "discharge_areal_capacity_mAh_cm2",
+    "charge_areal_capacity_mAh_cm2",
+    "discharge_capacity_mAh",
+    "charge_capacity_mAh",
+)
+_CELL = ("channel", "active_mass_mg", "area_cm2", "label", "file", "note")
+_MIX = ("weighed_active_g", "weighed_sse_g", "weighed_carbon_g", "weighed_balls_g", "sse_lot", "mixed_by", "note")
+_TEXT = (*TEXT_COLUMNS, "channel", "label", "file", "note", "sse_lot", "mixed_by", "start")
+
+
+def subject_of(session: Session, text: str) -> SubjectId:
+    """Read a subject of this campaign.
+
+    Raises:
+        Refusal: no id, or of another campaign.
+    """
+    named = read_id(text)
+    trial = session.ledger.trial(str(named))
+    if trial.campaign != session.name:
+        raise Refusal(f"{named} belongs to campaign {trial.campaign!r}, not to {session.name!r}")
+    return named
+
+
+def read_values(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Read `NAME=VALUE` pairs.
+
+    Raises:
+        Refusal: no name, a name twice, or a value that is no number where one is needed.
+    """
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        name = name.strip()
+        if not equals or not name or not text.strip():
+            raise Refusal(f"--set {pair}: write it as NAME=VALUE, such as --set area_cm2=0.785")
+        if name in values:
+            raise Refusal(f"--set {name} stands twice; which of the two is right?")
+        try:
+            values[name] = text.strip() if name in _TEXT else numbers.number(text)
+        except ValueError as error:
+            raise Refusal(f"--set {pair}: {error}") from None
+        if isinstance(values[name], float) and values[name] < 0:
+            raise Refusal(f"--set {pair}: {name} cannot be negative")
+    return values
+
+
+def amend(
+    session: Session, subject: SubjectId, values: Mapping[str, Any], act: Act, *, cycle: int | None = None
+) -> str:
+    """Correct values of a trial, mix, cell, or of one cycle of a cell; what they replace stays in the history.
+
+    Raises:
+        Refusal: no reason, a name that this subject does not have, or a value that cannot be.
+    """
+    if not (act.why or "").strip():
+        raise Refusal("an amendment needs a reason: --why '…', so that the history can be understood later")
+    if not values:
+        raise Refusal("say what is right: --set NAME=VALUE")
+    key = act.key("amend", subject, cycle or "", json.dumps(values, sort_keys=True))
+    told = ", ".join(f"{name} {value}" for name, value in values.items())
+    if cycle is not None:
+        _amend_cycle(session, subject, values, act, cycle=cycle, key=key)
+        return f"{subject}, cycle {cycle}: {told}"
+    if subject.kind == "cell":
+        _amend_cell(session, str(subject), values, act, key)
+    elif subject.kind == "mix":
+        _amend_mix(session, subject, values, act, key)
+    else:
+        _amend_trial(session, str(subject), values, act, key)
+    return f"{subject}: {told}"
+
+
+def _amend_cycle(
+    session: Session, subject: SubjectId, values: Mapping[str, Any], act: Act, *, cycle: int, key: str
+) -> None:
+    _check_names(values, _CYCLE, f"{subject}, cycle {cycle}")
+    table = session.ledger.cycling(session.name, with_excluded=True)
+    mine = table[table["subject"].eq(str(subject)) & table["cycle"].eq(cycle)]
+    if mine.empty:
+        known = table.loc[table["subject"].eq(str(subject)), "cycle"]
+        has = f"it has cycles {known.min()} to {known.max()}" if len(known) else "it has no cycles yet"
+        raise Refusal(f"{subject}: cycle {cycle} is not recorded, so it cannot be corrected; {has}")
+    row = {
+        "subject": str(subject),
+        "cycle": cycle,
+        "file": mine["file"].iloc[0],
+        "partial": mine["partial"].iloc[0],
+        **values,
+    }
+    if subject.kind == "cell":
+        cell = cells.cell_of(session, str(subject))
+        for areal, amount in cells.AREAL.items():  # what is given in mAh is followed by what is given per cm2, and back
+            if amount in values and areal not in values and cell.area_cm2:
+                row[areal] = values[amount] / cell.area_cm2
+            elif areal in values and amount not in values and cell.area_cm2:
+                row[amount] = values[areal] * cell.area_cm2
+        new = pd.DataFrame([row])
+        cells.refuse_impossible(new, cells.facts_of(session, cell, {}), cells.loading_mg_cm2(cell, {}), str(subject))
+    session.ledger.amend(cycling=pd.DataFrame([row]), why=str(act.why), key=key, at=act.at, by=act.by)
+
+
+def _amend_cell(session: Session, cell: str, values: Mapping[str, Any], act: Act, key: str) -> None:
+    _check_names(values, (*_CELL, *PROTOCOL_COLUMNS), cell)
+    table = session.ledger.cells(session.name)
+    if cell not in table.index:
+        raise Refusal(f"there is no cell {cell} in the ledger; was it started? mixwright start {cell}")
+    row = table.loc[cell]
+    new: dict[str, Any] = {name: values[name] for name in ("channel", "active_mass_mg", "area_cm2") if name in values}
+    details = {name: values[name] for name in ("label", "file", "note") if name in values}
+    protocol = {name: values[name] for name in PROTOCOL_COLUMNS if name in values}
+    new |= {"details": json.loads(row["details"] or "{}") | details} if details else {}
+    new |= {"protocol": json.loads(row["protocol"] or "{}") | protocol} if protocol else {}
+    cells.tell(session.ledger, cell, new, key=key, by=act.by, at=act.at, why=str(act.why))
+
+
+def _amend_mix(session: Session, mix: SubjectId, values: Mapping[str, Any], act: Act, key: str) -> None:
+    _check_names(values, (*RECIPE_COLUMNS, *_MIX, *POWDER), str(mix))
+    table = session.ledger.mixes(session.name)
+    if str(mix) not in table.index:
+        raise Refusal(f"there is no mix {mix} in the ledger; was it mixed? mixwright mixed {mix}")
+    row = table.loc[str(mix)]
+    done = {name: values[name] for name in RECIPE_COLUMNS if name in values}
+    details = {name: values[name] for name in _MIX if name in values}
+    changes: dict[str, dict[str, Any]] = {str(mix): {}, mix.trial: {}}
+    if done:
+        changes[str(mix)]["recipe_done"] = json.loads(row["recipe_done"] or "{}") | done
+        changes[mix.trial]["recipe_done"] = dict(session.ledger.trial(mix.trial).recipe_done or {}) | done
+    if details:
+        changes[str(mix)]["details"] = json.loads(row["details"] or "{}") | details
+    results, fresh = _powder(session, str(mix), {name: values[name] for name in POWDER if name in values})
+    if fresh:
+        raise Refusal(
+            f"{mix}: {fresh[0]} was not measured yet, so there is nothing to correct; hand it in with mixwright ingest"
+        )
+    session.ledger.amend(
+        subjects={name: new for name, new in changes.items() if new},
+        results=pd.DataFrame(results) if results else None,
+        why=str(act.why),
+        key=key,
+        at=act.at,
+        by=act.by,
+    )
+
+
+def _powder(session: Session, mix: str, values: Mapping[str, float]) -> tuple[list[dict[str, Any]], list[str]]:
+    table = session.ledger.results(session.name, with_excluded=True)
+    mine = table[table["subject"].eq(mix)].set_index("observable")["result"]
+    split = {name: quantity.split(name)[0] for name in values}
+    results = [{"result": int(mine[split[n]]), "value": value} for n, value in values.items() if split[n] in mine.index]
+    return results, [name for name in values if split[name] not in mine.index]
+
+
+def _amend_trial(session: Session, name: str, values: Mapping[str, Any], act: Act, key: str) -> None:
+    _check_names(values, (*RECIPE_COLUMNS, *PROTOCOL_COLUMNS, "start", "note"), name)
+    trial = session.ledger.trial(name)
+    if values.get("start", "discharge") not in ("discharge", "charge"):
+        raise Refusal(f"{name}: start is {values['start']!r}; a cycle starts with discharge or charge")
+    new: dict[str, Any] = {}
+    done = {column: values[column] for column in RECIPE_COLUMNS if column in values}
+    protocol = {column: values[column] for column in PROTOCOL_COLUMNS if column in values}
+    words = {"cycle_start": values.get("start"), "note": values.get("note")}
+    told = {word: value for word, value in words.items() if value is not None}
+    new |= {"recipe_done": dict(trial.recipe_done or {}) | done} if done else {}
+    new |= {"protocol": dict(trial.protocol) | protocol} if protocol else {}
+    new |= {"provenance": dict(trial.provenance) | told} if told else {}
+    session.ledger.amend(subjects={name: new}, why=str(act.why), key=key, at=act.at, by=act.by)
+
+
+def _check_names(values: Mapping[str, Any], known: tuple[str, ...], place: str) -> None:
+    for name in values:
+        if name not in known:
+            raise Refusal(f"{place}: {name!r} cannot be corrected here: {nearest(name, known)}")
+
+
+# ---- changes of state ----------------------------------------------------------------------------------------------
+_DONE = {"fail": "failed", "abandon": "abandoned", "exclude": "excluded"}
+
+
+def change_state(session: Session, verb: str, subject: SubjectId, act: Act) -> str:
+    """Fail, abandon, exclude, or take back the last change of state (`undo`).
+
+    Raises:
+        Refusal: no reason, or a change that the table of states does not know.
+    """
+    if not (act.why or "").strip():
+        raise Refusal(f"{verb} needs a reason: --why '…', so that the history can be understood later")
+    if verb == "abandon" and subject.kind != "trial":
+        raise Refusal(f"{subject} is a {subject.kind}; what is abandoned is a whole trial: {subject.trial}")
+    if _DONE.get(verb) == _state(session, subject):
+        return f"{subject} is {_DONE[verb]} already; nothing has changed"
+    new = getattr(session.ledger, verb)(
+        str(subject), key=act.key(verb, subject), at=act.at, by=act.by, why=str(act.why)
+    )
+    return f"{subject} is {new}" + (" again" if verb == "undo" else "")
+
+
+def _state(session: Session, subject: SubjectId) -> str | None:
+    if subject.kind == "trial":
+        return session.ledger.trial(str(subject)).state
+    table = session.ledger.mixes(session.name) if subject.kind == "mix" else session.ledger.cells(session.name)
+    return str(table.loc[str(subject), "state"]) if str(subject) in table.index else None
+
+
+# ---- history -------------------------------------------------------------------------------------------------------
+def history(session: Session, subject: SubjectId) -> pd.DataFrame:
+    """What happened to a trial, its mixes and cells and their results, oldest first: at, by, what, subject, said, why."""
+    rows = [
+        {**row, "said": _words(json.loads(row["new"]))}
+        for row in session.ledger.history(subject.trial).to_dict("records")
+    ]
+    for table, say in ((session.ledger.results, _result), (session.ledger.cycling, _cycles)):
+        found = table(session.name, with_excluded=True, superseded=True)
+        mine = found[found["trial"].eq(subject.trial)]
+        for (seq, name), part in mine.groupby(["seq", "subject"], sort=True):
+            first = part.iloc[0]
+            rows.append(
+                {
+                    "seq": seq,
+                    "at": first["at"],
+                    "by": first["by"],
+                    "verb": "result",
+                    "subject": name,
+                    "said": say(part),
+                    "why": first["why"],
+                }
+            )
+    full = pd.DataFrame(rows, columns=["seq", "at", "by", "verb", "subject", "said", "why"])
+    chosen = full["subject"].eq(str(subject)) | full["subject"].str.startswith(f"{subject}-")
+    full = full[chosen] if subject.kind != "trial" else full
+    return full.sort_values("seq", kind="stable").reset_index(drop=True)
+
+
+def _words(new: Mapping[str, Any]) -> str:
+    parts = []
+    for name, value in new.items():
+        value = json.loads(value) if isinstance(value, str) and value[:1] == "{" else value
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{k} {v}" for k, v in value.items())
+        if value not in (None, ""):
+            parts.append(f"{name}: {value}")
+    return "; ".join(parts)
+
+
+def _result(part: pd.DataFrame) -> str:
+    words = ("withdrawn " if part["withdrawn"].any() else "") + "; ".join(
+        f"{row['observable']} {row['value']:.6g} {row['unit']}" for row in part.to_dict("records")
+    )
+    return words
+
+
+def _cycles(part: pd.DataFrame) -> str:
+    first, last = int(part["cycle"].min()), int(part["cycle"].max())
+    span = f"cycle {first}" if first == last else f"cycles {first} to {last}"
+    if part["withdrawn"].all():
+        return f"{span} withdrawn"
+    values = part["discharge_areal_capacity_mAh_cm2"].dropna()
+    return span + (f": {values.iloc[0]:.4g} to {values.iloc[-1]:.4g} mAh/cm2" if len(values) else "")

@@ -1,0 +1,218 @@
+"""What people did at the bench: mixed, started, stopped. Each says what it wrote; said twice, it is written once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from campaign.errors import Refusal
+from campaign.recipe import complete
+from campaign.trial import SubjectId, Trial, read_id
+from flows.intake import cells
+from store import Ledger
+
+
+@dataclass(frozen=True)
+class Act:
+    """Who did it and when."""
+
+    by: str
+    at: datetime
+    why: str | None = None
+
+    def key(self, *words: object) -> str:
+        """Name of the write: the same act at the same time is the same write."""
+        return " ".join([*map(str, words), f"by {self.by} at {self.at.isoformat()}"])
+
+
+# ---- mixing --------------------------------------------------------------------------------------------------------
+def mixed(
+    ledger: Ledger,
+    subject: str,
+    act: Act,
+    *,
+    done: Mapping[str, float],
+    weighed: Mapping[str, float],
+    details: Mapping[str, Any],
+) -> str:
+    """Note that a batch was mixed.
+
+    Args:
+        ledger: the ledger.
+        subject: trial (its first batch) or mix (`T0001-M2`: the second one).
+        act: who and when.
+        done: recipe columns that were not as asked, such as the speed that the mixer reached.
+        weighed: `weighed_active_g`, `weighed_sse_g`, `weighed_carbon_g`: the shares follow from them.
+        details: lots and whatever else belongs to this batch.
+
+    Raises:
+        Refusal: the batch is noted already and this says something else of it.
+    """
+    named = read_id(subject)
+    trial = ledger.trial(str(named))
+    recipe = dict(done) | shares(trial, weighed)
+    facts = {**details, **weighed}
+    mine = ledger.mixes(trial.campaign)
+    mine = mine[mine["trial"].eq(trial.id)]
+    known = [name for name in mine.index if mine.loc[name, "state"] != "planned"]
+    target = str(named) if named.kind == "mix" else known[-1] if known else f"{trial.id}-M1"
+    if named.kind == "cell":
+        raise Refusal(f"{named} is a cell; what is mixed is {named.mix}")
+    if target in known:
+        row = mine.loc[[target]].iloc[0].to_dict()
+        if _says_nothing_new(row["recipe_done"], recipe) and _says_nothing_new(row["details"], facts):
+            return f"{target} was noted as mixed before; nothing has changed (another batch is {_next_mix(target, mine.index)})"
+        raise Refusal(
+            f"{target} was noted as mixed before, with other values; to correct it: mixwright amend CAMPAIGN {target} --set "
+            f"NAME=VALUE --why '…'; for another batch: mixwright mixed {_next_mix(target, mine.index)}"
+        )
+    made = ledger.mixed(
+        target, recipe_done=recipe, details=facts, key=act.key("mixed", target), at=act.at, by=act.by, why=act.why
+    )
+    learned = ", ".join(f"{name} {value:.6g}" for name, value in recipe.items())
+    return f"{made} is mixed" + (f"; learned from as done: {learned}" if learned else ", as asked") + _late(trial)
+
+
+def shares(trial: Trial, weighed: Mapping[str, float]) -> dict[str, float]:
+    """Shares in wt% from the balance readings; none while a part that was asked for is not weighed.
+
+    Raises:
+        Refusal: only some parts were weighed, or the masses sum to nothing.
+    """
+    if not weighed:
+        return {}
+    asked = complete(pd.DataFrame([{**trial.recipe_asked, **trial.protocol}])).iloc[0]
+    grams = {part: weighed.get(f"weighed_{part}_g") for part in ("active", "sse", "carbon")}
+    missing = [part for part, mass in grams.items() if mass is None and asked[f"{part}_wt_pct"] > 0]
+    if missing:
+        raise Refusal(f"{trial.id}: the mass of the {missing[0]} is missing; give --weighed-{missing[0]}-g too")
+    total = sum(mass or 0.0 for mass in grams.values())
+    if total <= 0:
+        raise Refusal(f"{trial.id}: the weighed masses sum to 0 g")
+    return {f"{part}_wt_pct": 100.0 * (mass or 0.0) / total for part, mass in grams.items()}
+
+
+def _next_mix(target: str, known: pd.Index) -> str:
+    number = max([read_id(str(name)).mix_number for name in known], default=0) + 1
+    return str(SubjectId(read_id(target).trial_number, number))
+
+
+def _says_nothing_new(known: str | None, said: Mapping[str, Any]) -> bool:
+    stands = json.loads(known or "{}")
+    return all(stands.get(name) == value for name, value in said.items())
+
+
+# ---- testing -------------------------------------------------------------------------------------------------------
+def start(ledger: Ledger, subject: str, act: Act, *, channel: str | None, facts: Mapping[str, float]) -> str:
+    """Note that a cell's test was started.
+
+    Args:
+        ledger: the ledger.
+        subject: cell; or its trial or mix while none of their cells was started.
+        act: who and when.
+        channel: of the cycler.
+        facts: `active_mass_mg`, `area_cm2`.
+
+    Raises:
+        Refusal: the channel is taken, the cell runs already with other values, or its test is over.
+    """
+    named = read_id(subject)
+    trial = ledger.trial(str(named))
+    table = ledger.cells()
+    target = _which_cell(named, table)
+    if target in table.index and table.loc[target, "state"] == "running":
+        return _started_before(ledger, table.loc[[target]].iloc[0], target, act, channel, facts)
+    _refuse_taken_channel(table, target, channel)
+    words: dict[str, Any] = dict(facts)
+    ledger.start(target, channel=channel, key=act.key("start", target), at=act.at, by=act.by, why=act.why, **words)
+    if facts.get("area_cm2") and len(ledger.cycling(trial.campaign)):
+        key = act.key("area of", target)
+        cells.tell(
+            ledger, target, {"area_cm2": facts["area_cm2"]}, key=key, by=act.by, at=act.at, why="the area is known now"
+        )
+    needed = [name for name in ("active_mass_mg", "area_cm2") if name not in facts and _empty(table, target, name)]
+    hint = f"; its {' and '.join(needed)} can be given now or with the lab sheet" if needed else ""
+    return f"{target} runs" + (f" on channel {channel}" if channel else "") + hint + _late(trial)
+
+
+def _which_cell(named: SubjectId, table: pd.DataFrame) -> str:
+    if named.kind == "cell":
+        return str(named)
+    mix = SubjectId(named.trial_number, named.mix_number or 1)
+    mine = table[table["mix"].eq(str(mix))]
+    begun = mine.index[mine["state"].ne("planned")]
+    if len(begun):
+        number = max(read_id(str(name)).cell_number for name in mine.index) + 1
+        raise Refusal(
+            f"{mix} has the cell {begun[-1]} already ({mine.loc[begun[-1], 'state']}); name the one that you start: "
+            f"{begun[-1]}, or {mix}-C{number} for another one"
+        )
+    return str(mine.index[0]) if len(mine) else f"{mix}-C1"
+
+
+def _started_before(
+    ledger: Ledger, row: pd.Series, target: str, act: Act, channel: str | None, facts: Mapping[str, float]
+) -> str:
+    said = {**facts, **({"channel": channel} if channel else {})}
+    new = {name: value for name, value in said.items() if row[name] != value}
+    other = [name for name in new if row[name] is not None and row[name] == row[name]]
+    if other:
+        raise Refusal(
+            f"{target} runs already, with {other[0]} {row[other[0]]}; to correct it: mixwright amend CAMPAIGN {target} --set "
+            f"{other[0]}={new[other[0]]} --why '…'"
+        )
+    if not new:
+        return f"{target} was noted as started before; nothing has changed"
+    cells.tell(ledger, target, new, key=act.key("told", target), by=act.by, at=act.at, why="told after the start")
+    return f"{target}: noted {', '.join(f'{name} {value}' for name, value in new.items())}"
+
+
+def _refuse_taken_channel(table: pd.DataFrame, target: str, channel: str | None) -> None:
+    running = table[table["state"].eq("running") & table["channel"].notna()]
+    holder = [
+        name for name in running.index if channel and str(running.loc[name, "channel"]) == channel and name != target
+    ]
+    if holder:
+        raise Refusal(
+            f"channel {channel} is taken by {holder[0]}, which runs; if that test is over, say first: mixwright stop {holder[0]}"
+        )
+
+
+def _empty(table: pd.DataFrame, target: str, name: str) -> bool:
+    return target not in table.index or bool(table.loc[[target], name].isna().iloc[0])
+
+
+def stop(ledger: Ledger, subject: str, act: Act) -> str:
+    """Note that a cell's test was stopped before its planned cycles; its channel is free then.
+
+    Raises:
+        Refusal: there is no such cell, or several that it could mean.
+    """
+    named = read_id(subject)
+    trial = ledger.trial(str(named))
+    table = ledger.cells(trial.campaign)
+    mine = [name for name in table.index if str(name).startswith(f"{named}-") or str(name) == str(named)]
+    running = [name for name in mine if table.loc[name, "state"] in ("running", "planned")]
+    if not mine:
+        raise Refusal(f"{named}: the ledger has no such cell, so there is nothing to stop; was it started?")
+    if named.kind != "cell" and len(running) > 1:
+        raise Refusal(f"{named} has {len(running)} cells that run: name one of {', '.join(map(str, running))}")
+    target = str(named) if named.kind == "cell" else str((running or mine)[0])
+    state = str(table.loc[target, "state"])
+    if state in ("stopped", "completed"):
+        return f"{target} is {state} already; nothing has changed"
+    ledger.stop(target, key=act.key("stop", target), at=act.at, by=act.by, why=act.why)
+    return f"{target} is stopped; bring its last file, which then counts as the end of its test"
+
+
+def _late(trial: Trial) -> str:
+    return (
+        f" ({trial.id} stands as {trial.state})"
+        if trial.state in ("failed", "abandoned", "excluded", "completed")
+        else ""
+    )

@@ -1,0 +1,316 @@
+"""Rehearsal: a whole campaign against many virtual labs, before months of cells are spent; and labs that answer in earnest.
+
+Each lab is drawn from a seed and played on the virtual clock by this product as the campaign sets it up (space, prior,
+budget, stopping rule, channels). What a user learns: how many days and cells it may take, and how likely it ends well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from campaign import quantity, recipe
+from campaign.errors import Refusal
+from campaign.materials import Materials
+from campaign.spec import CampaignSpec, load_spec
+from flows.rehearsal_calendar import Bench, play
+from flows.session import Session, now, space_of, who
+
+if TYPE_CHECKING:
+    from flows.rehearsal_product import Product, Switches
+    from models.virtual_lab import Level, Question
+    from models.virtual_lab_plug import OpenLab
+    from models.virtual_lab_prior import Floats, PriorFunction
+    from surrogate import Optimiser
+
+PRIOR_DRAWS = 32
+FEWEST_RESULTS = 6
+"""Results before the stopping rule is asked [est]: before, its intervals rest on the prior alone."""
+UNSEEN = ("discharge_energy", "sse_corrected")
+"""Outcomes that no record of capacities shows."""
+
+
+@dataclass(frozen=True)
+class LabResult:
+    """One lab's campaign.
+
+    Attributes:
+        seed: of the lab.
+        days: from which on the recommended recipe is within tolerance at every weekly check; None if never.
+        cells: started by then.
+        ended_day: on which the campaign had nothing more to do.
+        cells_used: in all.
+        regret: of the recommended recipe at the end, as a share of the lab's best.
+        best: the lab's noise-free best.
+        weeks: day, cells, regret, regret_tried at each check.
+    """
+
+    seed: int
+    days: float | None
+    cells: int | None
+    ended_day: float
+    cells_used: int
+    regret: float
+    best: float
+    weeks: pd.DataFrame
+
+    @property
+    def within(self) -> bool:
+        """Whether it ended within tolerance."""
+        return self.days is not None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every lab of a rehearsal shares; plain data, so that it can be handed to another process."""
+
+    campaign: str
+    level: Level
+    lab_file: str | None = None
+    horizon_days: float = 730.0
+    seed: int = 0
+
+
+def rehearse(
+    campaign: str | Path,
+    *,
+    labs: int = 20,
+    seed: int = 0,
+    level: Level | None = None,
+    lab_file: str | None = None,
+    horizon_days: float = 730.0,
+    workers: int = 2,
+    progress: Callable[[LabResult], None] | None = None,
+) -> list[LabResult]:
+    """Play a campaign against labs seed, seed + 1, ….
+
+    Args:
+        campaign: its file; its ledger is neither needed nor touched.
+        labs: how many.
+        seed: of the first lab.
+        level: how far the labs' physics is from ours; None is what the campaign says.
+        lab_file: `FILE.py:factory` of labs of one's own.
+        horizon_days: on which a campaign ends at the latest.
+        workers: processes.
+        progress: called with each result as it comes.
+
+    Returns:
+        One result a lab, by seed.
+
+    Raises:
+        Refusal: the file is faulty, the space leaves the physics' box, or the objective shows in no record of capacities.
+    """
+    if labs < 1:
+        raise Refusal(f"--labs {labs}: there must be at least one lab")
+    spec, materials, question = read_question(campaign)
+    check(spec, question, materials, own_lab=lab_file is not None)
+    if lab_file is not None:
+        from models.virtual_lab_plug import factory_from
+
+        factory_from(lab_file)  # a slip in the name is told before processes are started for it
+    setting = Setting(str(campaign), level or spec.virtual_lab.level, lab_file, horizon_days, seed)
+    results = []
+    for result in _each(setting, range(seed, seed + labs), workers=min(workers, labs)):
+        results.append(result)
+        if progress is not None:
+            progress(result)
+    return sorted(results, key=lambda result: result.seed)
+
+
+def read_question(campaign: str | Path) -> tuple[CampaignSpec, Materials, Question]:
+    """Read a campaign file into what a virtual lab is asked."""
+    from models.virtual_lab import Question
+
+    loaded = load_spec(campaign)
+    materials, spec = loaded.materials(), loaded.spec
+    question = Question(space_of(spec, materials), spec.conditions(), spec.objective, spec.outcome_constraints)
+    return spec, materials, question
+
+
+def check(spec: CampaignSpec, question: Question, materials: Materials, *, own_lab: bool) -> None:
+    """Refuse what cannot be rehearsed.
+
+    Raises:
+        Refusal: says what and why.
+    """
+    if spec.objective.outcome.startswith(UNSEEN):
+        raise Refusal(
+            f"{spec.objective.outcome} cannot be rehearsed: a virtual lab gives capacities and hours, and this outcome needs "
+            "voltages or the electrolyte's own share; name a capacity or a retention"
+        )
+    if own_lab and spec.prior == "none":
+        return
+    from models import limits
+
+    for refused in limits.refusals(question.designs(question.space.sample(64, seed=0)), materials=materials):
+        if refused:
+            raise Refusal(f"the space leaves what the physics can speak of: {refused}")
+
+
+# ---- one lab, in a process of its own ---------------------------------------------------------------------------------
+
+
+class Stage:
+    """What is made once a process: the question, the prior on its grid, simulated curves."""
+
+    def __init__(self, setting: Setting) -> None:
+        from flows.rehearsal_product import needed_cycle
+        from models.virtual_lab_prior import ensemble_prior, simulated_curves
+
+        self.setting = setting
+        self.spec, self.materials, self.question = read_question(setting.campaign)
+        self.last_cycle = needed_cycle(self.question)
+        self.prior: PriorFunction | None = None
+        self.curves: Sequence[Floats] = ()
+        if self.spec.prior == "physics":
+            self.prior = ensemble_prior(self.question, draws=PRIOR_DRAWS, seed=self.spec.seed, materials=self.materials)
+            self.curves = simulated_curves(
+                self.question, cycles=self.last_cycle, seed=self.spec.seed, materials=self.materials
+            )
+
+    def lab(self, seed: int) -> OpenLab:
+        """One lab of the setting's level."""
+        from models.virtual_lab_plug import open_lab
+
+        return open_lab(
+            seed, self.setting.level, question=self.question, materials=self.materials, file=self.setting.lab_file
+        )
+
+    def product(self, lab: OpenLab, *, seed: int, switches: Switches | None = None) -> Product:
+        """This product, set up as the campaign says."""
+        from flows.rehearsal_product import Product, Switches
+
+        return Product(
+            self.question,
+            lab=lab,
+            last_cycle=self.last_cycle,
+            prior=self.prior,
+            curves=self.curves,
+            descriptors=dict(self.question.space.descriptors),
+            seed=seed,
+            switches=switches or Switches(),
+            stop_when=self._stop_when,
+        )
+
+    def bench(self, *, most_tests: int | None = None) -> Bench:
+        """The campaign's lab block."""
+        return Bench.of(
+            self.spec.lab,
+            duty=float(self.spec.conditions().get("duty", 0.5)),
+            most_tests=most_tests or self.spec.budget.trials,
+            horizon_days=self.setting.horizon_days,
+        )
+
+    def _stop_when(self, optimiser: Optimiser) -> bool:
+        rule = self.spec.stopping
+        if rule is None or len(optimiser.trials) < FEWEST_RESULTS:
+            return False
+        worthwhile = abs(float(optimiser.recommend()["mean"].iloc[0])) * rule.smallest_worthwhile_gain_pct / 100
+        return optimiser.stopping(worthwhile, bound=rule.chance_below).stop
+
+
+def play_lab(stage: Stage, seed: int) -> LabResult:
+    """Play the campaign against one lab."""
+    lab = stage.lab(seed)
+    played = play(lab, stage.product(lab, seed=stage.spec.seed + seed), stage.bench())
+    reached = played.within(stage.spec.tolerance_pct / 100)
+    ended = max((test.ended_day for test in played.tests if test.ended_day < float("inf")), default=0.0)
+    return LabResult(
+        seed=seed,
+        days=reached[0] if reached else None,
+        cells=reached[1] if reached else None,
+        ended_day=min(ended, stage.setting.horizon_days),
+        cells_used=len(played.tests),
+        regret=float(played.weeks["regret"].iloc[-1]),
+        best=played.best,
+        weeks=played.weeks,
+    )
+
+
+_STAGE: list[Stage] = []
+"""The one stage of a worker process."""
+
+
+def _open_stage(setting: Setting) -> None:
+    from models.virtual_lab_plug import one_thread
+
+    one_thread()
+    _STAGE[:] = [Stage(setting)]
+
+
+def _play_here(seed: int) -> LabResult:
+    return play_lab(_STAGE[0], seed)
+
+
+def _each(setting: Setting, seeds: Sequence[int], *, workers: int) -> Iterator[LabResult]:
+    """Play every lab, in processes where there is more than one, in order of seed."""
+    if workers <= 1:
+        _open_stage(setting)
+        yield from map(_play_here, seeds)
+        return
+    context = get_context("spawn")  # a forked child of a process with torch's threads may hang
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_open_stage, initargs=(setting,)) as pool:
+        yield from pool.map(_play_here, seeds)
+
+
+# ---- virtual labs as evaluator of a campaign --------------------------------------------------------------------------
+
+
+def evaluate_virtual(session: Session) -> list[str]:
+    """Let the campaign's virtual lab answer every proposed trial, and record each once, labelled `virtual-lab`.
+
+    Returns:
+        Ids of the trials that were answered now; one whose cell died too early is recorded as failed.
+    """
+    if session.spec.evaluator != "virtual-lab":
+        return []
+    trials = session.ledger.trials(session.name)
+    waiting = trials[trials["state"].eq("proposed") & trials["evaluator"].eq("virtual-lab")]
+    if waiting.empty:
+        return []
+    from flows.rehearsal_product import needed_cycle
+    from models.virtual_lab import Question
+    from models.virtual_lab_plug import open_lab
+
+    spec = session.spec
+    question = Question(session.space, spec.conditions(), spec.objective, spec.outcome_constraints)
+    check(spec, question, session.materials, own_lab=False)
+    lab = open_lab(spec.virtual_lab.seed, spec.virtual_lab.level, question=question, materials=session.materials)
+    designs = recipe.complete(waiting[list(recipe.DESIGN_COLUMNS)], session.materials)
+    for name, design in designs.iterrows():
+        _answer(session, lab, str(name), design, least=needed_cycle(question))
+    return [str(name) for name in waiting.index]
+
+
+def _answer(session: Session, lab: OpenLab, trial: str, design: pd.Series, *, least: int) -> None:
+    """Mix, test and record one trial."""
+    from models.virtual_lab_plug import table_of
+
+    mix, cell = f"{trial}-M1", f"{trial}-M1-C1"
+    varied = {name: design[name] for name in session.spec.space}
+    batch = lab.mix(varied, day=0.0, label=mix)
+    record = lab.cycle(batch, max(int(design["cycles"]), least))
+    powder = lab.powder(batch)
+    observables: list[Any] = [quantity.split(name) for name in powder]
+    results = pd.DataFrame(observables, columns=["observable", "unit"]).assign(
+        subject=mix, value=list(powder.values()), provenance="simulated"
+    )
+    reached = len(record.discharge_mAh_cm2) >= least
+    session.ledger.record(
+        key=f"virtual-lab {trial}",
+        at=now(),
+        by=who(),
+        results=results if len(results) else None,
+        cycling=table_of(record, cell).rename(columns={"design": "subject"}),
+        complete=[trial] if reached else [],
+        unplanned=True,
+    )
+    if not reached:
+        why = f"the virtual cell died after {len(record.discharge_mAh_cm2)} cycles"
+        session.ledger.fail(trial, key=f"virtual-lab {trial} failed", at=now(), by=who(), why=why)

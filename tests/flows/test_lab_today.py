@@ -1,0 +1,68 @@
+"""The lab's list for today: grams and hours, free channels, files that are awaited, tests that are overdue."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from lab_kit import AREA, cycler_csv, lab
+
+from flows import people
+from flows.people import Act
+from flows.session import Session, now
+from flows.take_in import take_in as take
+from flows.today import longest_test_h, today
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+    return lab(tmp_path / "bench", monkeypatch)
+
+
+def test_what_to_mix_in_grams_and_hours_on_the_clock(session: Session) -> None:
+    batches = {batch.trial: batch for batch in today(session).mix}
+    assert sorted(batches) == ["T0001", "T0002", "T0003", "T0004"]
+    first = batches["T0001"]  # 1 g of composite, 25 wt% S, 50 wt% LPSCl, carbon the rest; 3 h net at half duty
+    assert first.weigh_g == pytest.approx({"S": 0.25, "LPSCl": 0.5, "KB+C45": 0.25, "balls": 5.0})
+    assert first.clock_h == pytest.approx(6.0)
+    assert "H2S" in first.warnings[0] and "inert" in first.warnings[0]
+
+
+def test_the_list_follows_the_work(session: Session, tmp_path: Path) -> None:
+    act = Act("Ada", now())
+    people.mixed(session.ledger, "T1", act, done={}, weighed={}, details={})
+    people.mixed(session.ledger, "T2", act, done={}, weighed={}, details={})
+    found = today(session)
+    assert [batch.trial for batch in found.mix] == ["T0003", "T0004"]
+    assert "T0001-M1" in found.start[0] and "channel 1" in found.start[0] and "channel 2" in found.start[1]
+    people.start(session.ledger, "T1-M1-C1", act, channel="1", facts={"area_cm2": AREA})
+    found = today(session)
+    assert len(found.start) == 1 and "channel 2" in found.start[0]
+    assert found.awaited == () and found.overdue == ()
+    later = now() + timedelta(days=8)
+    assert "runs for 8 days and no file" in today(session, later).awaited[0]
+    take(session, cycler_csv(tmp_path / "T0001-M1-C1.csv", [3.0, 2.9]), by="Ada")
+    take(session, cycler_csv(tmp_path / "monday.csv", [1.0, 0.9]), by="Ada")
+    found = today(session, later)
+    assert "no file for 8 days" in found.awaited[0]
+    assert "monday.csv" in found.unassigned[0] and "mixwright assign" in found.unassigned[0]
+    # 20 cycles of twice 3.75 mAh/cm2 at 0.67 mA/cm2 are 224 h; with a fifth more they are over after 11.2 days
+    assert today(session, now() + timedelta(days=11)).overdue == ()
+    assert "T0001-M1-C1" in today(session, now() + timedelta(days=12)).overdue[0]
+
+
+def test_the_longest_time_of_a_test_is_its_cycles_at_theory(session: Session) -> None:
+    from flows.intake.cells import cell_of
+
+    people.start(
+        session.ledger, "T1-M1-C1", Act("Ada", now()), channel=None, facts={"area_cm2": 0.8, "active_mass_mg": 3.2}
+    )
+    hours = longest_test_h(session, cell_of(session, "T0001-M1-C1"), session.ledger.cycling("bench"))
+    assert hours == pytest.approx(20 * 2 * 4 * 1.672 / 0.67)
+
+
+def test_flagged_checks_are_shown(session: Session, tmp_path: Path) -> None:
+    file = cycler_csv(tmp_path / "T0001-M1-C1.csv", [9.0, 8.0])
+    take(session, file, by="Ada", area_cm2=AREA, active_mass_mg=3.2)
+    assert "T0001-M1-C1" in today(session).look[0] and "theory" in today(session).look[0]

@@ -1,0 +1,117 @@
+"""Rehearsals and virtual labs as evaluators, through their doors."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from campaign.errors import Refusal
+from flows.cli.rehearse import rehearse as command
+from flows.rehearse import evaluate_virtual, rehearse
+from flows.session import open_session
+
+CAMPAIGN = """
+campaign: small
+evaluator: {evaluator}
+seed: 1
+space:
+  time_h: {{low: 0.5, high: 12, step: 0.25}}
+  sse: [LPSCl, LPSBr]
+objectives:
+  - {{outcome: {outcome}, goal: max}}
+budget: {{trials: 3, batch: 2}}
+lab: {{channels: 2}}
+virtual_lab: {{seed: 3, level: faithful}}
+"""
+
+OWN = """
+class Lab:
+    def __init__(self, seed):
+        self.seed = seed
+    def mix(self, recipe, context, day):
+        return recipe["time_h"]
+    def powder(self, mix):
+        return {}
+    def cycle(self, cell, n):
+        q = 5.0 * (1 - abs(cell.mix - 4) / 20)
+        return [q] * n, [2 * q / 0.67] * n
+    def best(self):
+        return 5.0 / (4 / 0.2275) * 1000
+
+def factory(seed, level):
+    return Lab(seed)
+"""
+
+
+@pytest.fixture
+def campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MIXWRIGHT_DATA_DIR", str(tmp_path / "data"))
+
+    def write(evaluator: str = "lab", outcome: str = "discharge_capacity_cycle_10_mAh_g_composite") -> Path:
+        path = tmp_path / "small.yaml"
+        path.write_text(CAMPAIGN.format(evaluator=evaluator, outcome=outcome))
+        return path
+
+    return write
+
+
+def test_the_command_gives_table_picture_and_json(campaign, tmp_path: Path):
+    (tmp_path / "own.py").write_text(OWN)
+    arguments = [str(campaign()), "--labs", "2", "--workers", "1", "--lab", f"{tmp_path / 'own.py'}:factory"]
+    picture = tmp_path / "r.png"
+    told = CliRunner().invoke(command, [*arguments, "--plot", str(picture)], catch_exceptions=False)
+    assert "chance of success" in told.stdout
+    assert picture.stat().st_size > 1000
+    data = json.loads(CliRunner().invoke(command, [*arguments, "--json"], catch_exceptions=False).stdout)
+    assert data["labs"] == 2
+    assert {row["lab"] for row in data["by_lab"]} == {7, 8}
+    assert all(row["cells_used"] <= 3 for row in data["by_lab"])
+    assert (
+        0
+        <= data["chance_of_success"]["p05"]
+        <= data["chance_of_success"]["value"]
+        <= data["chance_of_success"]["p95"]
+        <= 1
+    )
+
+
+def test_the_same_seed_gives_the_same_rehearsal(campaign):
+    once, again = (rehearse(campaign(), labs=1, seed=5, workers=1)[0] for _ in range(2))
+    assert once.weeks.equals(again.weeks)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "says"),
+    [("discharge_energy_cycle_10_Wh_kg_composite", "cannot be rehearsed")],
+)
+def test_what_no_capacity_shows_is_refused(campaign, outcome: str, says: str):
+    with pytest.raises(Refusal, match=says):
+        rehearse(campaign(outcome=outcome), labs=1, workers=1)
+
+
+def test_no_labs_is_refused(campaign):
+    with pytest.raises(Refusal, match="at least one"):
+        rehearse(campaign(), labs=0)
+
+
+def test_a_virtual_lab_answers_each_proposal_once(campaign):
+    from flows import choose
+
+    session = open_session(campaign("virtual-lab"))
+    choose.propose(session, 2)
+    answered = evaluate_virtual(session)
+    assert len(answered) == 2
+    assert evaluate_virtual(session) == []
+    trials = session.ledger.trials(session.name)
+    assert set(trials["state"]) <= {"completed", "failed"}
+    assert set(trials["evaluator"]) == {"virtual-lab"}
+    results = session.reader.results(session.name)
+    assert "crystallite_size" in set(results["observable"])
+    cycling = session.reader.cycling(session.name)
+    assert cycling["cycle"].max() >= 10
+
+
+def test_other_campaigns_are_left_alone(campaign):
+    session = open_session(campaign("lab"))
+    assert evaluate_virtual(session) == []

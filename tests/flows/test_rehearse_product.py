@@ -1,0 +1,107 @@
+"""The product on the virtual clock: partial curves as evidence, advice on running cells."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from campaign.space import SearchSpace
+from campaign.spec import Objective
+from flows.rehearsal_calendar import Bench, Seen, play
+from flows.rehearsal_product import NOISE_SD, Product, Switches, needed_cycle
+from models.virtual_lab import Best, Cell, Cycles, Question
+from models.virtual_lab_plug import OpenLab
+
+N = np.arange(100)
+
+
+def question(outcome: str = "discharge_areal_capacity_cycle_100_mAh_cm2", **space) -> Question:
+    return Question(
+        SearchSpace.of(space or {"time_h": (0.5, 12.0)}), {"duty": 0.5, "cycles": 100}, Objective(outcome=outcome)
+    )
+
+
+class FadingLab:
+    """Best at 6 h; what is far from it starts low and fades."""
+
+    def mix(self, recipe, context, day):
+        return float(recipe["time_h"])
+
+    def powder(self, mix):
+        return {}
+
+    def cycle(self, cell: Cell, n: int) -> Cycles:
+        off = abs(cell.mix - 6) / 6
+        q = 6 * (1 - off) * np.exp(-0.01 * off * N[:n]) + 0.01
+        return Cycles(q, q, 2 * q / 0.67)
+
+    def best(self):
+        return Best(6.01)
+
+    def truth(self, recipes: pd.DataFrame):
+        return np.array([self.cycle(Cell(t), 100).discharge_mAh_cm2[-1] for t in recipes["time_h"]])
+
+
+def product(**given) -> Product:
+    asked = question()
+    curves = [q * np.exp(-k * N) for q in (2.0, 4.0, 6.0) for k in np.linspace(0.0, 0.02, 10)]
+    return Product(asked, lab=OpenLab(FadingLab(), asked), last_cycle=100, curves=curves, seed=1, **given)
+
+
+def cell(number: int, time_h: float, cycles: int, state: str = "running") -> Seen:
+    return Seen(number, {"time_h": time_h}, {}, FadingLab().cycle(Cell(time_h), cycles).discharge_mAh_cm2, state)
+
+
+def test_a_running_cell_is_evidence_with_more_doubt_than_a_finished_one():
+    tests = [cell(1, 5.0, 10), cell(2, 6.5, 50), cell(3, 4.0, 100, "ended")]
+    known = product().evidence(tests)
+    relative = (known["se"] / known["value"]).to_numpy()
+    assert relative[0] > relative[1] > relative[2] == pytest.approx(NOISE_SD)
+    truth = FadingLab().truth(pd.DataFrame({"time_h": [4.0]}))[0]
+    assert known["value"].iloc[2] == pytest.approx(truth)
+
+
+def test_a_cell_that_died_late_still_tells_and_one_without_a_cycle_failed():
+    known = product().evidence([cell(1, 5.0, 40, "died"), cell(2, 5.0, 0, "died"), cell(3, 5.0, 0, "mixing")])
+    assert known["number"].tolist() == [1, 2]
+    assert known["value"].notna().tolist() == [True, False]
+
+
+def test_without_partial_curves_only_ended_cells_count():
+    tests = [cell(1, 5.0, 60), cell(2, 6.0, 100, "ended")]
+    assert product(switches=Switches(partial_curves=False)).evidence(tests)["number"].tolist() == [2]
+
+
+def test_a_hopeless_cell_is_stopped_and_the_best_goes_on():
+    ended = [cell(k, t, 100, "ended") for k, t in enumerate((2.0, 4.0, 5.5, 6.0, 8.0, 10.0), start=1)]
+    advice = {a.number: a for a in product().advise([*ended, cell(7, 0.75, 10), cell(8, 6.0, 10)])}
+    assert advice[7].stop
+    assert advice[7].chance_best < 0.02 < advice[8].chance_best
+    assert "chance" in advice[7].reason
+
+
+def test_no_cell_is_stopped_for_being_known_before_some_ran_to_the_end():
+    good = [cell(k, 5.5 + 0.2 * k, 75) for k in range(1, 5)]
+    assert not any(a.stop for a in product().advise(good))
+
+
+def test_one_batch_of_recipes_fills_the_free_channels():
+    made = product()
+    first = [made.next([], free=3) for _ in range(3)]
+    assert len({recipe["time_h"] for recipe in first}) == 3
+
+
+def test_it_finds_the_best_of_an_easy_lab_in_less_time_with_partial_curves():
+    asked = question()
+    lab = OpenLab(FadingLab(), asked)
+    days = []
+    for partial in (True, False):
+        made = product(switches=Switches(partial_curves=partial))
+        played = play(lab, made, Bench(channels=2, most_tests=8))
+        days.append(played.within(0.25)[0])
+    assert days[0] < days[1]
+
+
+def test_the_cycle_that_an_objective_needs():
+    assert needed_cycle(question()) == 100
+    assert needed_cycle(question("q2_over_q1")) == 2
+    assert needed_cycle(question("peak_areal_capacity_mAh_cm2")) == 100
