@@ -7,6 +7,6 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import botorch  # noqa: F401
 
-from surrogate.optimiser import Optimiser  # noqa: E402
+from surrogate.optimiser import Optimiser
 
 __all__ = ["Optimiser"]

@@ -62,7 +62,7 @@ class Promise:
         place = list(self._situation.beliefs).index(name)
         plain = not self._constraints and not self._situation.slips
 
-        def value(samples: Tensor, X: Tensor | None = None) -> Tensor:  # noqa: N803 - BoTorch's
+        def value(samples: Tensor, X: Tensor | None = None) -> Tensor:
             return samples[..., place] if plain or X is None else samples[..., place] - self._loss(name, X)
 
         model = belief if plain else self._model
@@ -83,7 +83,7 @@ class Promise:
         scales = {name: (values.mean(), values.std() + 1e-12) for name, values in levels.items()}
         places = {name: i for i, name in enumerate((*situation.beliefs, *self._parameters))}
 
-        def values(samples: Tensor, X: Tensor | None = None) -> Tensor:  # noqa: N803 - BoTorch's
+        def values(samples: Tensor, X: Tensor | None = None) -> Tensor:
             columns = []
             for objective in situation.goals.objectives:
                 column = samples[..., places[objective.name]]

@@ -17,6 +17,7 @@ from botorch.models.model import Model
 from botorch.posteriors import Posterior
 from botorch.sampling.get_sampler import GetSampler
 from botorch.sampling.normal import SobolQMCNormalSampler
+from scipy.special import ndtr
 from torch import Tensor
 
 from surrogate.kernel import Layout
@@ -37,6 +38,8 @@ MOST_PARTS = 12
 """The weightiest parts that predictions are made from: each costs time at every candidate."""
 MARGINALISED = 100
 """Up to so many results kernels are averaged over; beyond, the data leave one."""
+FEWEST_ONE_SIDED, DECADE = 5, 10.0
+"""An outcome is taken to keep its sign after so many results of one sign whose largest is so many times the smallest."""
 NEGLIGIBLE = 1e-2
 """Parts with less weight are left out of draws and predictions."""
 
@@ -134,7 +137,7 @@ class Belief(Model):  # type: ignore[misc]
         """Share of the variance that the simulator is believed to explain, 0 to 1."""
         return float(self.weights @ self.shares)
 
-    def posterior(self, X: Tensor, *_: Any, **__: Any) -> MixturePosterior:  # noqa: N803 - BoTorch's
+    def posterior(self, X: Tensor, *_: Any, **__: Any) -> MixturePosterior:
         """Return the joint posterior of the noise-free outcome at ... x q x p encoded recipes.
 
         A batch of sets shares most of its recipes (those already tried), so each recipe is computed once.
@@ -179,12 +182,28 @@ class Belief(Model):  # type: ignore[misc]
         drawn = posterior.rsample_from_base_samples(torch.Size([n]), normals)
         return np.asarray(self.centre + self.scale * drawn[..., 0].numpy())
 
-    def quantiles(self, x: Floats, levels: tuple[float, ...], *, noisy: bool = False) -> Floats:
-        """Return levels x m quantiles of the outcome (of the next measurement where `noisy`)."""
+    def summary(self, x: Floats, levels: tuple[float, ...], *, noisy: bool = False) -> tuple[Floats, Floats, Floats]:
+        """Return mean, sd and levels x m quantiles of the outcome (of the next measurement where `noisy`).
+
+        Where all results lie on one side of 0 and spread over a decade or more, the outcome is taken to stay on that
+        side: a capacity is not predicted below 0.
+        """
         means, sds = self.by_part(x)
         if noisy:
             sds = np.sqrt(sds**2 + self.noise_sd**2)
-        return mixture_quantiles(self.weights, means, sds, levels)
+        told = self.centre + self.scale * self.process.data.y
+        size = np.abs(told)
+        if len(told) < FEWEST_ONE_SIDED or np.ptp(np.sign(told)) or size.max() < DECADE * size.min():
+            return *self._pooled(means, sds), mixture_quantiles(self.weights[:, None], means, sds, levels)
+        side = float(np.sign(told[0]))
+        weights, within, apart = _beyond_zero(self.weights[:, None], side * means, sds)
+        mean = (weights * within).sum(axis=0)
+        sd = np.sqrt((weights * (apart**2 + (within - mean) ** 2)).sum(axis=0))
+        # Quantiles of what lies beyond 0 are those of the whole mixture at higher levels.
+        above = (self.weights[:, None] * ndtr(side * means / sds)).sum(axis=0)
+        asked = levels if side > 0 else tuple(1.0 - level for level in levels)
+        whole = mixture_quantiles(self.weights[:, None], side * means, sds, asked, above=above)
+        return side * mean, sd, side * whole
 
     @property
     def typical_noise_variance(self) -> Floats:
@@ -273,18 +292,39 @@ def standard_scale(y: Floats) -> tuple[float, float]:
     return centre, scale if scale > 1e-12 else 1.0
 
 
-def mixture_quantiles(weights: Floats, means: Floats, sds: Floats, levels: tuple[float, ...]) -> Floats:
-    """Return levels x m quantiles of m mixtures of normals (parts x m), by bisection."""
-    from scipy.special import ndtr
+def mixture_quantiles(
+    weights: Floats, means: Floats, sds: Floats, levels: tuple[float, ...], *, above: Floats | None = None
+) -> Floats:
+    """Return levels x m quantiles of m mixtures of normals (parts x m), by bisection.
 
+    Args:
+        weights: parts x 1.
+        means: parts x m.
+        sds: parts x m.
+        levels: of the quantiles.
+        above: m chances of lying above 0, where the quantiles are those of what lies there.
+    """
     low, high = (means - 8 * sds).min(axis=0), (means + 8 * sds).max(axis=0)
-    wanted = np.array(levels)[:, None]
+    wanted = np.array(levels)[:, None] * np.ones(means.shape[1])
+    if above is not None:
+        wanted, low = 1.0 - (1.0 - wanted) * above, np.maximum(low, 0.0)
+        high = np.maximum(high, low)
     low, high = np.tile(low, (len(levels), 1)), np.tile(high, (len(levels), 1))
     for _ in range(50):
         middle = 0.5 * (low + high)
-        below = np.einsum("k,klm->lm", weights, ndtr((middle[None] - means[:, None]) / sds[:, None]))
+        below = (weights[:, None] * ndtr((middle[None] - means[:, None]) / sds[:, None])).sum(axis=0)
         low, high = np.where(below < wanted, middle, low), np.where(below < wanted, high, middle)
     return np.asarray(0.5 * (low + high))
+
+
+def _beyond_zero(weights: Floats, means: Floats, sds: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return weights, means and sds (parts x m) of what lies above 0 of each part of mixtures of normals."""
+    cut = -means / sds
+    beyond = np.maximum(ndtr(-cut), 1e-12)
+    hazard = np.exp(-0.5 * cut**2) / math.sqrt(2.0 * math.pi) / beyond
+    variance = sds**2 * np.clip(1.0 + cut * hazard - hazard**2, 1e-6, 1.0)
+    share = weights * beyond
+    return share / share.sum(axis=0), np.maximum(means + sds * hazard, 0.0), np.sqrt(variance)
 
 
 def apportion(weights: Tensor, n: int) -> list[int]:

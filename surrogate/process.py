@@ -150,9 +150,7 @@ class Process(ExactGP, GPyTorchModel):  # type: ignore[misc]
         """
         k = self.covar_module.forward(self._x, self._x) + torch.diag_embed(self.likelihood.variances())
         mean = self.mean_module(self._x)
-        priors = sum(
-            prior.log_prob(closure(module)).sum(-1) for _, module, prior, closure, _ in self.named_priors()
-        )
+        priors = sum(prior.log_prob(closure(module)).sum(-1) for _, module, prior, closure, _ in self.named_priors())
         with torch.no_grad():
             chol = stable_cholesky(k)
             residual = self._y - mean
