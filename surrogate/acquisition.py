@@ -9,27 +9,34 @@ standardised scales here, with the sign folded in.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from botorch.acquisition import AcquisitionFunction
+from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.acquisition.logei import qLogExpectedImprovement, qLogNoisyExpectedImprovement
-from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
+from botorch.acquisition.multi_objective import logei as hypervolume
 from botorch.acquisition.multi_objective.objective import GenericMCMultiOutputObjective
 from botorch.acquisition.objective import GenericMCObjective
 from botorch.acquisition.penalized import PenalizedAcquisitionFunction
 from botorch.models import ModelList
 from botorch.models.deterministic import GenericDeterministicModel
-from botorch.sampling import ListSampler, MCSampler, SobolQMCNormalSampler
+from botorch.sampling.base import MCSampler
 from botorch.sampling.index_sampler import IndexSampler
+from botorch.sampling.list_sampler import ListSampler
+from botorch.sampling.normal import SobolQMCNormalSampler
 from torch import Tensor
 
 if TYPE_CHECKING:
     from surrogate.chooser import Situation
 
 Floats = npt.NDArray[np.float64]
+
+# BoTorch would compile a C++ kernel at the first hypervolume, for a minute, where a compiler is found; one process killed
+# meanwhile leaves a lock that stops all later ones, and the last digits would depend on the processor.
+vars(hypervolume)["_load_attempted"] = True
 
 DRAWS = 512
 DRAWS_SEVERAL = 64
@@ -49,7 +56,9 @@ class Promise:
         self._parameters = list(situation.space.names)
         beliefs = list(situation.beliefs.values())
         self._model = ModelList(*beliefs, GenericDeterministicModel(lambda x: x, num_outputs=len(self._parameters)))
-        self._constraints = [self._violation] if situation.goals.outcome_constraints else None
+        self._constraints: list[Callable[[Tensor], Tensor]] | None = (
+            [self._violation] if situation.goals.outcome_constraints else None
+        )
 
     def acquisition(self) -> AcquisitionFunction:
         """Return the function of m x 1 x p encoded recipes."""
@@ -66,7 +75,7 @@ class Promise:
             return samples[..., place] if plain or X is None else samples[..., place] - self._loss(name, X)
 
         model = belief if plain else self._model
-        common = {
+        common: dict[str, Any] = {
             "sampler": self._sampler(DRAWS, alone=True) if plain else self._sampler(DRAWS_CONDITIONS),
             "objective": None if plain else GenericMCObjective(value),
             "constraints": self._constraints,
@@ -90,7 +99,7 @@ class Promise:
                 if objective.known:
                     assert X is not None
                     centre, scale = scales[objective.name]
-                    known = _by_recipe(lambda x, name=objective.name: situation.known(x)[name], X)
+                    known = _by_recipe(partial(_known, situation, objective.name), X)
                     column = ((known - centre) / scale).expand_as(column)
                 elif X is not None and situation.slips:
                     column = column - self._loss(objective.name, X)
@@ -98,9 +107,10 @@ class Promise:
             return torch.stack(columns, dim=-1)
 
         with torch.no_grad():
-            believed = values(self._model.posterior(baseline).mean, baseline)
+            means = [belief.posterior(baseline).mean for belief in situation.beliefs.values()]
+            believed = values(torch.cat([*means, baseline], dim=-1), baseline)
         low, high = believed.amin(0), believed.amax(0)
-        return qLogNoisyExpectedHypervolumeImprovement(
+        return hypervolume.qLogNoisyExpectedHypervolumeImprovement(
             self._model,
             ref_point=low - 0.1 * (high - low),
             X_baseline=baseline,
@@ -143,6 +153,10 @@ class _Penalty(torch.nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.from_numpy(-self._situation.log_penalty(x[..., 0, :].numpy()))
+
+
+def _known(situation: Situation, name: str, x: Floats) -> Floats:
+    return situation.known(x)[name]
 
 
 def _by_recipe(function: Callable[[Floats], Floats], x: Tensor) -> Tensor:

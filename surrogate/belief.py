@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from botorch.models.model import Model
-from botorch.posteriors import Posterior
+from botorch.posteriors.posterior import Posterior
 from botorch.sampling.get_sampler import GetSampler
 from botorch.sampling.normal import SobolQMCNormalSampler
 from scipy.special import ndtr
@@ -95,7 +95,7 @@ class MixturePosterior(Posterior):
         """Turn standard normals (draws x ... x q x 1) into draws, the first ones under the first part and so on."""
         counts = apportion(self.weights, sample_shape.numel())
         roots = stable_cholesky(self.covariances)
-        normals = base_samples.reshape(-1, *self.base_sample_shape).split(counts)
+        normals = base_samples.reshape(-1, *self.base_sample_shape).split(counts)  # type: ignore[no-untyped-call]
         draws = [
             self.means[..., k, :, None] + roots[..., k, :, :] @ some for k, some in enumerate(normals) if len(some)
         ]
@@ -107,12 +107,12 @@ class MixturePosterior(Posterior):
         return self.rsample_from_base_samples(shape, torch.randn(shape + self.base_sample_shape, dtype=self.dtype))
 
 
-@GetSampler.register(MixturePosterior)
+@GetSampler.register(MixturePosterior)  # type: ignore[untyped-decorator]
 def _sampler(_: MixturePosterior, sample_shape: torch.Size, *, seed: int | None = None) -> SobolQMCNormalSampler:
     return SobolQMCNormalSampler(sample_shape=sample_shape, seed=seed)
 
 
-class Belief(Model):  # type: ignore[misc]
+class Belief(Model):
     """The mixture after conditioning, a BoTorch model on the standardised scale (its own sign, larger is better).
 
     The methods that take and give numpy arrays speak in the outcome's unit, with the sign folded in.
@@ -264,11 +264,11 @@ def learn(
         start = earlier.process.logs[first]
         before = before[np.isin(shares, earlier.shares)]
         shares = earlier.shares[first]
-    process = fit(layout, data, shares, start=start, steps=COLD_STEPS if start is None else WARM_STEPS)
+    process = fit(layout, data, shares.tolist(), start=start, steps=COLD_STEPS if start is None else WARM_STEPS)
     evidence = process.log_density(slopes=False)[0].numpy()
     extra = doubt(process, int(np.argmax(evidence + np.log(before))))
     if (extra > 0).any():
-        process = fit(layout, replace(data, extra=extra), shares, start=process.logs, steps=COLD_STEPS)
+        process = fit(layout, replace(data, extra=extra), shares.tolist(), start=process.logs, steps=COLD_STEPS)
         evidence = process.log_density(slopes=False)[0].numpy()
     within = np.ones((len(shares), 1))
     if 0 < len(y) <= MARGINALISED:

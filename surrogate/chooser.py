@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from botorch.acquisition.analytic import LogExpectedImprovement
 from botorch.exceptions.warnings import BotorchWarning
-from botorch.optim import optimize_acqf_discrete
+from botorch.optim.optimize import optimize_acqf_discrete
 
 from campaign.errors import Refusal
 from campaign.space import SearchSpace

@@ -81,13 +81,16 @@ class RecipeKernel(Kernel):
     fitted stands in one parameter `logs` (shares x size) with a normal prior.
     """
 
+    logs: Parameter
+    rho2: Tensor
+
     def __init__(self, layout: Layout, rho2: Tensor, width: int) -> None:
         """Start at the priors' means."""
         super().__init__(batch_shape=rho2.shape)
         self.layout, self.width = layout, width
         centre, spread = (torch.from_numpy(values) for values in layout.prior())
         self.register_parameter("logs", Parameter(centre.repeat(len(rho2), 1)))
-        self.register_prior("logs_prior", NormalPrior(centre, spread), "logs")
+        self.register_prior("logs_prior", NormalPrior(centre, spread), "logs")  # type: ignore[no-untyped-call]
         self.register_buffer("rho2", rho2)
         self._tables = [None if table is None else torch.from_numpy(table) for table in layout.descriptor_distance]
 
@@ -96,7 +99,7 @@ class RecipeKernel(Kernel):
         """Scale rho s of the simulator's part, per share."""
         return self.rho2.sqrt() * self.logs[:, -2].exp()
 
-    def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **_: Any) -> Tensor:
+    def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, last_dim_is_batch: bool = False, **_: Any) -> Tensor:
         """Return shares x n x m covariances (shares x n where `diag`)."""
         own = ((1.0 - self.rho2) * (2.0 * self.logs[:, -2]).exp())[:, None]
         offset = (2.0 * self.logs[:, -1]).exp()[:, None]

@@ -70,7 +70,7 @@ class SimulatorMean(Mean):
 
     def __init__(self, kernel: RecipeKernel) -> None:
         """Share the scale with the kernel."""
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._kernel = (kernel,)  # in a tuple: the kernel's parameters are listed once, under the kernel
 
     def forward(self, x: Tensor) -> Tensor:
@@ -85,11 +85,13 @@ class SimulatorMean(Mean):
 class ResultNoise(_GaussianLikelihoodBase):
     """Noise of each result: as told, else one inferred sd; suspected outliers have more."""
 
+    log_sd: Parameter
+
     def __init__(self, data: Data, batch: int) -> None:
         """Start at the prior's mean."""
-        super().__init__(noise_covar=Module())
+        super().__init__(noise_covar=Module())  # type: ignore[no-untyped-call, arg-type]
         self.register_parameter("log_sd", Parameter(torch.full((batch, 1), LOG_NOISE_SD[0], dtype=torch.float64)))
-        self.register_prior("log_sd_prior", NormalPrior(*LOG_NOISE_SD), "log_sd")
+        self.register_prior("log_sd_prior", NormalPrior(*LOG_NOISE_SD), "log_sd")  # type: ignore[no-untyped-call]
         self.known, self.extra = torch.from_numpy(data.variance), torch.from_numpy(data.extra)
 
     def variances(self) -> Tensor:
@@ -110,10 +112,12 @@ class ResultNoise(_GaussianLikelihoodBase):
         return DiagLinearOperator(self.typical[:, None].expand(-1, base_shape[-1]))
 
 
-class Process(ExactGP, GPyTorchModel):  # type: ignore[misc]
+class Process(ExactGP, GPyTorchModel):
     """Exact processes for several shares of the simulator (the batch), on the same results."""
 
     _num_outputs = 1
+    covar_module: RecipeKernel
+    likelihood: ResultNoise
 
     def __init__(self, layout: Layout, data: Data, rho2: Tensor) -> None:
         """Make it with parameters at the priors' means."""
@@ -150,7 +154,9 @@ class Process(ExactGP, GPyTorchModel):  # type: ignore[misc]
         """
         k = self.covar_module.forward(self._x, self._x) + torch.diag_embed(self.likelihood.variances())
         mean = self.mean_module(self._x)
-        priors = sum(prior.log_prob(closure(module)).sum(-1) for _, module, prior, closure, _ in self.named_priors())
+        priors = torch.stack(
+            [prior.log_prob(closure(module)).sum(-1) for _, module, prior, closure, _ in self.named_priors()]  # type: ignore[no-untyped-call]
+        ).sum(0)
         with torch.no_grad():
             chol = stable_cholesky(k)
             residual = self._y - mean
@@ -180,7 +186,7 @@ class Process(ExactGP, GPyTorchModel):  # type: ignore[misc]
         The same as `posterior`, GPyTorch's own, without covariances between the m recipes: these may be thousands.
         """
         step = max(1, CHUNK // (len(self.rho2) * max(1, self.data.n)))
-        pairs = [self._condition(part) for part in x.split(step)]
+        pairs = [self._condition(part) for part in torch.split(x, step)]
         mean = torch.cat([mean for mean, _ in pairs], dim=1)
         lost = torch.cat([half.square().sum(-2) for _, half in pairs], dim=1)
         return mean, (self.covar_module.forward(x, x, diag=True) - lost).clamp_min(1e-10)
@@ -223,11 +229,11 @@ def fit(layout: Layout, data: Data, rho2: Sequence[float], *, start: Tensor | No
     if start is not None:
         process = process.moved(start, shares)
     if data.n and steps:
-        mll = ExactMarginalLogLikelihood(process.likelihood, process)
-        parameters = dict(mll.named_parameters())
+        mll = ExactMarginalLogLikelihood(process.likelihood, process)  # type: ignore[no-untyped-call]
+        parameters: dict[str, Tensor] = dict(mll.named_parameters())
         centre, spread = hyperprior(layout)
         low, high = centre - 4.0 * spread, centre + 4.0 * spread
-        bounds = {}
+        bounds: dict[str, Any] = {}
         for name, parameter in parameters.items():
             columns = slice(-1, None) if name.endswith("log_sd") else slice(None, -1)
             bounds[name] = tuple(side[columns].expand(parameter.shape).flatten() for side in (low, high))
@@ -257,5 +263,5 @@ def stable_cholesky(matrix: Tensor) -> Tensor:
     for power in range(6):
         factor, info = torch.linalg.cholesky_ex(matrix + (JITTER * 10.0**power * scale)[..., None, None] * eye)
         if not info.any():
-            return factor
+            return torch.as_tensor(factor)
     raise ArithmeticError("covariance is not positive definite even with 0.1 % added to its diagonal")
