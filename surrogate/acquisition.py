@@ -1,75 +1,165 @@
-"""How much a recipe promises: noisy expected improvement and hypervolume improvement from joint posterior draws.
+"""How much a recipe promises: BoTorch's noisy log expected improvement, of a value or of dominated hypervolume.
 
-Each draw is one way the outcome may be over all candidates, all tried recipes and all pending ones; a candidate's
-improvement is what it adds to the best of the tried and pending in that draw (NEI, Letham et al. 2019; on a log
-scale, smoothed, Ament et al. 2023, doi 10.48550/arXiv.2310.20708; hypervolume, Daulton et al. 2021).
+One objective: qLogNoisyExpectedImprovement (Ament et al. 2023, doi 10.48550/arXiv.2310.20708); several:
+qLogNoisyExpectedHypervolumeImprovement (Daulton et al. 2021); conditions on outcomes by their `constraints`. The log of the
+cost and of the chance of success are added: gain per cost, where the trial does not fail. Objectives stand on the beliefs'
+standardised scales here, with the sign folded in.
 """
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import erfcx, log_ndtr
+import torch
+from botorch.acquisition.acquisition import AcquisitionFunction
+from botorch.acquisition.logei import qLogExpectedImprovement, qLogNoisyExpectedImprovement
+from botorch.acquisition.multi_objective import logei as hypervolume
+from botorch.acquisition.multi_objective.objective import GenericMCMultiOutputObjective
+from botorch.acquisition.objective import GenericMCObjective
+from botorch.acquisition.penalized import PenalizedAcquisitionFunction
+from botorch.models import ModelList
+from botorch.models.deterministic import GenericDeterministicModel
+from botorch.sampling.base import MCSampler
+from botorch.sampling.index_sampler import IndexSampler
+from botorch.sampling.list_sampler import ListSampler
+from botorch.sampling.normal import SobolQMCNormalSampler
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from surrogate.chooser import Situation
 
 Floats = npt.NDArray[np.float64]
-LOG_SQRT_2PI = 0.5 * np.log(2.0 * np.pi)
+
+# BoTorch would compile a C++ kernel at the first hypervolume, for a minute, where a compiler is found; one process killed
+# meanwhile leaves a lock that stops all later ones, and the last digits would depend on the processor.
+vars(hypervolume)["_load_attempted"] = True
+
+DRAWS = 512
+DRAWS_SEVERAL = 64
+"""Joint draws with several objectives: each one's Pareto front is taken apart into boxes."""
+DRAWS_CONDITIONS = 128
+"""Joint draws where conditions on outcomes are read for each."""
 
 
-def log_expected_improvement(mean: Floats, sd: Floats, best: float) -> Floats:
-    """Return log E[max(f - best, 0)] of normals, exact far into the tail where the plain form underflows to 0."""
-    z = (mean - best) / sd
-    density = -0.5 * z * z - LOG_SQRT_2PI
-    with np.errstate(divide="ignore", invalid="ignore"):
-        near = np.log(np.exp(density) + z * np.exp(log_ndtr(z)))
-        # phi(z) + z Phi(z) = phi(z) [1 + z sqrt(pi/2) erfcx(-z / sqrt 2)]; below -1e3 it tends to phi(z) / z^2.
-        below = np.minimum(z, -1.0)  # used there only; erfcx overflows on the other side
-        bracket = np.log1p(below * np.sqrt(np.pi / 2.0) * erfcx(-below / np.sqrt(2.0)))
-        far = density + np.where(z > -1e3, bracket, -2.0 * np.log(-below))
-    return np.asarray(np.where(z > -1.0, near, far) + np.log(sd))
+class Promise:
+    """Builds the acquisition function of a situation."""
+
+    def __init__(self, situation: Situation, incumbents: Floats, *, seed: int) -> None:
+        """Take what is believed and the tried recipes that may be best (r x p encoded)."""
+        self._situation, self._seed = situation, seed
+        self._baseline = torch.from_numpy(incumbents)
+        self._pending = torch.from_numpy(situation.pending) if len(situation.pending) else None
+        self._parameters = list(situation.space.names)
+        beliefs = list(situation.beliefs.values())
+        self._model = ModelList(*beliefs, GenericDeterministicModel(lambda x: x, num_outputs=len(self._parameters)))
+        self._constraints: list[Callable[[Tensor], Tensor]] | None = (
+            [self._violation] if situation.goals.outcome_constraints else None
+        )
+
+    def acquisition(self) -> AcquisitionFunction:
+        """Return the function of m x 1 x p encoded recipes."""
+        raw = self._hypervolume() if len(self._situation.goals.objectives) > 1 else self._improvement()
+        return PenalizedAcquisitionFunction(raw, _Penalty(self._situation), regularization_parameter=1.0)
+
+    def _improvement(self) -> AcquisitionFunction:
+        name = self._situation.wanted[0]
+        belief = self._situation.beliefs[name]
+        place = list(self._situation.beliefs).index(name)
+        plain = not self._constraints and not self._situation.slips
+
+        def value(samples: Tensor, X: Tensor | None = None) -> Tensor:
+            return samples[..., place] if plain or X is None else samples[..., place] - self._loss(name, X)
+
+        model = belief if plain else self._model
+        common: dict[str, Any] = {
+            "sampler": self._sampler(DRAWS, alone=True) if plain else self._sampler(DRAWS_CONDITIONS),
+            "objective": None if plain else GenericMCObjective(value),
+            "constraints": self._constraints,
+            "X_pending": self._pending,
+        }
+        if not len(self._baseline):
+            return qLogExpectedImprovement(model, best_f=0.0, **common)
+        return qLogNoisyExpectedImprovement(model, self._baseline, cache_root=False, **common)
+
+    def _hypervolume(self) -> AcquisitionFunction:
+        situation = self._situation
+        baseline = self._baseline if len(self._baseline) or self._pending is None else self._pending
+        levels = situation.known(situation.base)
+        scales = {name: (values.mean(), values.std() + 1e-12) for name, values in levels.items()}
+        places = {name: i for i, name in enumerate((*situation.beliefs, *self._parameters))}
+
+        def values(samples: Tensor, X: Tensor | None = None) -> Tensor:
+            columns = []
+            for objective in situation.goals.objectives:
+                column = samples[..., places[objective.name]]
+                if objective.known:
+                    assert X is not None
+                    centre, scale = scales[objective.name]
+                    known = _by_recipe(partial(_known, situation, objective.name), X)
+                    column = ((known - centre) / scale).expand_as(column)
+                elif X is not None and situation.slips:
+                    column = column - self._loss(objective.name, X)
+                columns.append(column)
+            return torch.stack(columns, dim=-1)
+
+        with torch.no_grad():
+            means = [belief.posterior(baseline).mean for belief in situation.beliefs.values()]
+            believed = values(torch.cat([*means, baseline], dim=-1), baseline)
+        low, high = believed.amin(0), believed.amax(0)
+        return hypervolume.qLogNoisyExpectedHypervolumeImprovement(
+            self._model,
+            ref_point=low - 0.1 * (high - low),
+            X_baseline=baseline,
+            sampler=self._sampler(DRAWS_SEVERAL),
+            objective=GenericMCMultiOutputObjective(values),
+            constraints=self._constraints,
+            X_pending=self._pending if baseline is self._baseline else None,
+            prune_baseline=True,
+            cache_root=False,
+        )
+
+    def _sampler(self, draws: int, *, alone: bool = False) -> MCSampler:
+        """Samplers of their own seed for each outcome: outcomes are independent given the recipe."""
+        shape, count = torch.Size([draws]), 1 if alone else len(self._situation.beliefs)
+        normal = [SobolQMCNormalSampler(shape, seed=self._seed + i) for i in range(count)]
+        return normal[0] if alone else ListSampler(*normal, IndexSampler(shape, seed=self._seed))
+
+    def _loss(self, name: str, x: Tensor) -> Tensor:
+        scale = self._situation.beliefs[name].scale
+        return _by_recipe(lambda rows: self._situation.loss(name, rows) / scale, x)
+
+    def _violation(self, samples: Tensor) -> Tensor:
+        """Return 1 where a condition on outcomes is broken, -1 where all hold."""
+        situation = self._situation
+        flat = samples.reshape(-1, samples.shape[-1]).numpy()
+        outcomes = {
+            name: (belief.centre + belief.scale * flat[:, i])[None]
+            for i, (name, belief) in enumerate(situation.beliefs.items())
+        }
+        met = situation.admissible(outcomes, flat[:, len(outcomes) :])
+        return torch.from_numpy(np.where(met, -1.0, 1.0)).reshape(samples.shape[:-1])
 
 
-def log_improvement(draws: Floats, best: Floats, scale: float) -> Floats:
-    """Return the log of each candidate's mean improvement.
+class _Penalty(torch.nn.Module):
+    """Log cost less log chance of success of m x 1 x p recipes."""
 
-    Args:
-        draws: s x m outcomes of candidates.
-        best: s best outcomes of what is tried or pending.
-        scale: a typical spread of outcomes; improvements are smoothed over a hundredth of it, so that candidates
-            that improve in no draw still have an order.
-    """
-    width = 0.01 * scale
-    gain = (draws - best[:, None]) / width
-    return np.asarray(np.log(np.logaddexp(0.0, gain).mean(axis=0)) + np.log(width))
+    def __init__(self, situation: Situation) -> None:
+        super().__init__()
+        self._situation = situation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.from_numpy(-self._situation.log_penalty(x[..., 0, :].numpy()))
 
 
-def log_hypervolume_improvement(draws: Floats, baseline: Floats, reference: Floats) -> Floats:
-    """Return the log of each candidate's mean gain in dominated hypervolume.
-
-    Args:
-        draws: s x m x k outcomes of candidates under k objectives, larger is better.
-        baseline: s x b x k outcomes of what is tried or pending.
-        reference: k values below which nothing counts.
-    """
-    lower, upper = _boxes(baseline, reference)
-    gain = np.zeros(draws.shape[:2])
-    for cell in range(lower.shape[1]):
-        low, high = lower[:, cell][:, None, :], upper[:, cell][:, None, :]
-        gain += np.clip(np.minimum(draws, high) - low, 0.0, None).prod(axis=2)
-    mean = gain.mean(axis=0)
-    return np.asarray(np.log(mean + 1e-12 * max(1e-300, float(mean.max()))))
+def _known(situation: Situation, name: str, x: Floats) -> Floats:
+    return situation.known(x)[name]
 
 
-def _boxes(baseline: Floats, reference: Floats) -> tuple[Floats, Floats]:
-    """Return the boxes (each s x cells x k) that tile what no point of each draw's baseline dominates."""
-    with warnings.catch_warnings():
-        # BoTorch's import (2 s, so only where it is needed) trips over a deprecation inside torch.jit.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        import torch
-        from botorch.utils.multi_objective.box_decompositions.box_decomposition_list import BoxDecompositionList
-        from botorch.utils.multi_objective.box_decompositions.non_dominated import FastNondominatedPartitioning
-    point = torch.tensor(reference)
-    parts = [FastNondominatedPartitioning(point, Y=torch.tensor(outcomes)) for outcomes in baseline]
-    lower, upper = (bound.numpy() for bound in BoxDecompositionList(*parts).get_hypercell_bounds())
-    return lower, upper
+def _by_recipe(function: Callable[[Floats], Floats], x: Tensor) -> Tensor:
+    """Return a function of recipes at ... x p encoded ones, each asked for once."""
+    rows, where = torch.unique(x.reshape(-1, x.shape[-1]), dim=0, return_inverse=True)
+    return torch.from_numpy(function(rows.numpy()))[where].reshape(x.shape[:-1])

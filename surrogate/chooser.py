@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -9,11 +10,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
+from botorch.acquisition.analytic import LogExpectedImprovement
+from botorch.exceptions.warnings import BotorchWarning
+from botorch.optim.optimize import optimize_acqf_discrete
 
 from campaign.errors import Refusal
 from campaign.space import SearchSpace
 from surrogate import candidates
-from surrogate.acquisition import log_expected_improvement, log_hypervolume_improvement, log_improvement
+from surrogate.acquisition import DRAWS, Promise
 from surrogate.belief import Belief
 from surrogate.feasibility import Feasibility
 from surrogate.goals import Goals
@@ -25,9 +30,6 @@ Cost = Callable[[pd.DataFrame], npt.ArrayLike]
 
 FINALISTS = 400
 """Candidates that joint draws decide between."""
-DRAWS = 512
-DRAWS_SEVERAL = 64
-"""Joint draws with several objectives: each one's Pareto front is taken apart into boxes."""
 INCUMBENTS = 40
 """Tried recipes that may still be the best: those with the highest means."""
 REPLICABLE = 10
@@ -125,32 +127,42 @@ class Pick:
     """For a replicate: what the best new recipe would have been worth in the same coin."""
 
 
-def choose(situation: Situation, n: int, rng: np.random.Generator) -> list[Pick]:
-    """Return n recipes to try next, in order of promise (fewer where the space holds no more)."""
+def choose(situation: Situation, n: int, *, seed: int) -> list[Pick]:
+    """Return n recipes to try next, in order of promise (fewer where the space holds no more).
+
+    One pick after the other, each knowing those before as pending; every draw follows from the seed, and torch's global
+    chance is left as it was.
+    """
+    rng = np.random.default_rng(seed)
     finalists = promising(situation, rng)
     if not len(finalists):
         return []
-    x = np.vstack([finalists, best_tried(situation), situation.pending])
-    several = len(situation.goals.objectives) > 1
-    draws = situation.outcomes(x, DRAWS_SEVERAL if several else DRAWS, rng)
-    admissible = situation.admissible(draws, x)
-    m, penalty = len(finalists), situation.log_penalty(finalists)
-    value = _hypervolume if several else _improvement
-    picks: list[Pick] = []
-    again = None if several else replicate(situation, finalists)
-    if again is not None:
-        picks.append(again)
-    taken: list[int] = []
-    while len(picks) < n and len(taken) < m:
-        baseline = list(range(m, len(x))) + taken
-        gain = value(situation, x, draws, admissible, m, baseline) + penalty
-        gain[taken] = -np.inf
-        j = int(np.argmax(gain))
-        better = draws[situation.wanted[0]][:, [j]] - draws[situation.wanted[0]][:, baseline]
-        margin = better.min(axis=1) if baseline else np.full(len(better), np.nan)
-        picks.append(Pick(finalists[j], "improve", float((margin > 0).mean()), float(np.maximum(margin, 0).mean())))
-        taken.append(j)
+    again = None if len(situation.goals.objectives) > 1 else replicate(situation, finalists)
+    picks = [again] if again is not None else []
+    incumbents = best_tried(situation)
+    pending = situation.pending
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # That no tried recipe meets the conditions yet is a situation, not a mistake.
+        warnings.simplefilter("ignore", BotorchWarning)
+        torch.manual_seed(seed)
+        acquisition = Promise(situation, incumbents, seed=seed).acquisition()
+        while len(picks) < n and len(finalists):
+            found, _ = optimize_acqf_discrete(acquisition, q=1, choices=torch.from_numpy(finalists))
+            x = found[0].numpy()
+            picks.append(_improving(situation, x, np.vstack([incumbents, pending]), rng))
+            pending = np.vstack([pending, x])
+            finalists = finalists[~candidates.member(finalists, x[None])]
+            acquisition.set_X_pending(torch.from_numpy(pending))
     return picks
+
+
+def _improving(situation: Situation, x: Floats, rivals: Floats, rng: np.random.Generator) -> Pick:
+    """Return the pick with its chance of being better than all rivals, and by how much on average."""
+    if not len(rivals):
+        return Pick(x, "improve")
+    draws = situation.outcomes(np.vstack([x, rivals]), DRAWS, rng)[situation.wanted[0]]
+    margin = draws[:, 0] - draws[:, 1:].max(axis=1)
+    return Pick(x, "improve", float((margin > 0).mean()), float(np.maximum(margin, 0.0).mean()))
 
 
 def replicate(situation: Situation, finalists: Floats) -> Pick | None:
@@ -197,7 +209,7 @@ def best_tried(situation: Situation) -> Floats:
 
 
 def _marginal(situation: Situation) -> candidates.Score:
-    """Log-EI of the mixture, part by part, times the chance that conditions on outcomes hold."""
+    """BoTorch's log-EI over the best believed, times the chance that conditions on outcomes hold."""
     name = situation.wanted[0]
     belief = situation.beliefs[name]
     incumbents = best_tried(situation)
@@ -206,11 +218,9 @@ def _marginal(situation: Situation) -> candidates.Score:
     best = held.max() if len(held) else belief.centre
 
     def score(x: Floats) -> Floats:
-        means, sds = belief.by_part(x)
-        means = means - situation.loss(name, x)
-        parts = np.stack([log_expected_improvement(mean, sd, best) for mean, sd in zip(means, sds, strict=True)])
-        value = np.logaddexp.reduce(parts + np.log(belief.weights)[:, None], axis=0) + situation.log_penalty(x)
-        return np.asarray(value + situation.log_chance_admissible(x))
+        bar = torch.from_numpy((best - belief.centre + situation.loss(name, x)) / belief.scale)
+        value = LogExpectedImprovement(belief, best_f=bar[..., None])(torch.from_numpy(x)[:, None, :])
+        return np.asarray(value.numpy() + situation.log_penalty(x) + situation.log_chance_admissible(x))
 
     return score
 
@@ -235,43 +245,3 @@ def _scalarised(situation: Situation, rng: np.random.Generator) -> candidates.Sc
         return np.asarray(rank + situation.log_penalty(x) + situation.log_chance_admissible(x))
 
     return score
-
-
-def _improvement(
-    situation: Situation,
-    x: Floats,
-    draws: Mapping[str, Floats],
-    admissible: npt.NDArray[np.bool_],
-    m: int,
-    baseline: list[int],
-) -> Floats:
-    name = situation.wanted[0]
-    floor = draws[name].min() - 1e-9
-    values = np.where(admissible, draws[name], floor)
-    best = values[:, baseline].max(axis=1) if baseline else np.full(len(values), situation.beliefs[name].centre)
-    return log_improvement(values[:, :m], best, situation.beliefs[name].scale)
-
-
-def _hypervolume(
-    situation: Situation,
-    x: Floats,
-    draws: Mapping[str, Floats],
-    admissible: npt.NDArray[np.bool_],
-    m: int,
-    baseline: list[int],
-) -> Floats:
-    stacked = objective_draws(situation, x, draws)
-    low, high = stacked.min(axis=(0, 1)), stacked.max(axis=(0, 1))
-    stacked = np.where(admissible[:, :, None], (stacked - low) / (high - low + 1e-12), -1.0)
-    if not baseline:
-        return np.asarray(np.log(stacked[:, :m].clip(0).prod(axis=2).mean(axis=0) + 1e-12))
-    tried = stacked[:, baseline].mean(axis=0)
-    reference = np.maximum(tried.min(axis=0) - 0.1 * np.ptp(tried, axis=0), 0.0)
-    return log_hypervolume_improvement(stacked[:, :m], stacked[:, baseline], reference)
-
-
-def objective_draws(situation: Situation, x: Floats, draws: Mapping[str, Floats]) -> Floats:
-    """Return s x m x k draws of all objectives, those that the recipe decides included."""
-    n = len(next(iter(draws.values())))
-    known = {name: np.tile(values, (n, 1)) for name, values in situation.known(x).items()}
-    return np.stack([known[o.name] if o.known else draws[o.name] for o in situation.goals.objectives], axis=2)

@@ -11,20 +11,25 @@ from campaign.space import SearchSpace
 Floats = npt.NDArray[np.float64]
 SHORTLIST = 24
 """Of so many random candidates the farthest from all tried is taken: spread, but not only corners."""
+MOST_NAMES = 8
+"""Up to so many names of a category each is tried before a model chooses; of more, the model chooses among the rest."""
 
 
 def first_size(space: SearchSpace) -> int:
-    """How many trials go out before a model chooses: one a parameter and one more."""
-    return 1 + len(space.parameters)
+    """How many trials go out before a model chooses: one a parameter and one more, or one a name where there are few."""
+    names = [len(category.choices) for category in space.categories]
+    return max(1 + len(space.parameters), *(count for count in (0, *names) if count <= MOST_NAMES), 0)
 
 
 def first_recipes(space: SearchSpace, base: Floats, used: Floats, n: int, rng: np.random.Generator) -> Floats:
-    """Return n encoded recipes, each far from those used and from each other."""
+    """Return n encoded recipes: of the least tried names, and far from those used and from each other."""
     chosen = np.zeros((0, base.shape[1]))
     categorical = np.array([isinstance(p, Category) for p in space.parameters])
     for _ in range(n):
         taken = np.vstack([used, chosen])
-        shortlist = base[rng.choice(len(base), size=min(SHORTLIST, len(base)), replace=False)]
+        times = sum((base[:, [j]] == taken[:, j]).sum(axis=1) for j in np.flatnonzero(categorical))
+        fresh = base[times == np.min(times)] if categorical.any() else base
+        shortlist = fresh[rng.choice(len(fresh), size=min(SHORTLIST, len(fresh)), replace=False)]
         if len(taken):
             gaps = np.abs(shortlist[:, None, :] - taken[None, :, :])
             # A new name counts as far as half a range: it is a different place, but the same numbers teach too.

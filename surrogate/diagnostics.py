@@ -57,7 +57,7 @@ def diagnose(space: SearchSpace, belief: Belief, x: Floats, told: Floats, *, sig
     inside = [float((np.abs(chance - 0.5) <= 0.5 * nominal).mean()) if len(told) else np.nan for nominal in COVERAGES]
     spread = float(((told - told.mean()) ** 2).sum()) if len(told) > 1 else 0.0
     r2 = 1.0 - float(((told - mean) ** 2).sum()) / spread if spread > 0 else np.nan
-    without = sum(w for w, part in zip(belief.weights, belief.parts, strict=True) if part.rho2 == 0.0)
+    without = float(belief.weights[belief.shares == 0.0].sum())
     log_odds = float(np.log(max(1.0 - without, 1e-12) / max(without, 1e-12))) if belief.prior.width else np.nan
     return Diagnostics(
         parity,

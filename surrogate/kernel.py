@@ -1,11 +1,13 @@
-"""Covariance of outcomes over a mixed space.
+"""Covariance of outcomes over a mixed space, as a GPyTorch kernel.
 
+    K(x, x') = 1 + (1 - rho^2) k(x, x') + rho^2 s^2 [ v f(x) f(x') + sum_k e_k(x) e_k(x') ]
     k(x, x') = s^2 [ M(r) + o^2 ] c(x, x'),    r^2 = sum_j ((x_j - x'_j) / l_j)^2,    M Matern-5/2
     c(x, x') = prod_i exp(-h_i [names differ] - g_i |descriptors differ|^2)
 
-`x_j` are numeric parameters on the unit scale, `i` runs over categories. `o^2` lets a name shift the whole surface; `g`
-lets a name that was never tried borrow from names with like descriptors. All of s, o, l, h, g are inferred; each
-has a log-normal prior. The prior of `l` grows with the root of the dimension (Hvarfner et al. 2024,
+`f` is a simulator's mean and `e_k` the directions of its spread (`surrogate.prior`), rho^2 the share of the variance that
+is the simulator's. `x_j` are numeric parameters on the unit scale, `i` runs over categories. `o^2` lets a name shift the
+whole surface; `g` lets a name that was never tried borrow from names with like descriptors. All of s, o, l, h, g are
+inferred; each has a log-normal prior. The prior of `l` grows with the root of the dimension (Hvarfner et al. 2024,
 doi 10.48550/arXiv.2402.02229), so that a large space starts smooth.
 """
 
@@ -13,14 +15,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from gpytorch.kernels import Kernel
+from gpytorch.priors import NormalPrior
+from torch import Tensor
+from torch.nn import Parameter
 
 from campaign.parameter import Category, Numeric
 from campaign.space import SearchSpace
 
 Floats = npt.NDArray[np.float64]
+
+MEAN_SD = 1.0
+"""Prior sd of the constant, in units of the outcomes' sd."""
+SCALE_FREEDOM = 0.3
+"""Prior sd of the simulator's own scale factor around 1, beyond the common scale s [est]."""
 
 
 @dataclass(frozen=True)
@@ -61,83 +74,69 @@ class Layout:
         return np.array(mean), np.array(spread)
 
 
-@dataclass(frozen=True)
-class Gaps:
-    """Differences between n and m recipes, computed once and used at every step of a fit."""
+class RecipeKernel(Kernel):
+    """Covariance of outcomes for several shares rho^2 at once (its batch), the simulator's part included.
 
-    squared: Floats
-    """d x n x m, per numeric parameter."""
-    differs: Floats
-    """c x n x m, 1 where names differ."""
-    described: Floats
-    """c x n x m, squared descriptor distance (0 without descriptors)."""
+    Inputs are encoded recipes followed by the simulator's features (n x (p + width)), see `surrogate.prior`. All that is
+    fitted stands in one parameter `logs` (shares x size) with a normal prior.
+    """
 
-    @classmethod
-    def between(cls, layout: Layout, a: Floats, b: Floats) -> Gaps:
-        """Compare encoded recipes a (n x p) with b (m x p)."""
-        numeric_a, numeric_b = a[:, layout.numeric].T, b[:, layout.numeric].T
-        squared = (numeric_a[:, :, None] - numeric_b[:, None, :]) ** 2
-        names_a, names_b = a[:, layout.categorical].T.astype(int), b[:, layout.categorical].T.astype(int)
-        differs = (names_a[:, :, None] != names_b[:, None, :]).astype(float)
-        described = np.zeros_like(differs)
-        for i, distance in enumerate(layout.descriptor_distance):
-            if distance is not None:
-                described[i] = distance[names_a[i][:, None], names_b[i][None, :]]
-        return cls(squared, differs, described)
+    logs: Parameter
+    rho2: Tensor
 
+    def __init__(self, layout: Layout, rho2: Tensor, width: int) -> None:
+        """Start at the priors' means."""
+        super().__init__(batch_shape=rho2.shape)
+        self.layout, self.width = layout, width
+        centre, spread = (torch.from_numpy(values) for values in layout.prior())
+        self.register_parameter("logs", Parameter(centre.repeat(len(rho2), 1)))
+        self.register_prior("logs_prior", NormalPrior(centre, spread), "logs")  # type: ignore[no-untyped-call]
+        self.register_buffer("rho2", rho2)
+        self._tables = [None if table is None else torch.from_numpy(table) for table in layout.descriptor_distance]
 
-@dataclass(frozen=True)
-class Terms:
-    """The factors of a covariance, kept for its slopes."""
+    @property
+    def simulator_scale(self) -> Tensor:
+        """Scale rho s of the simulator's part, per share."""
+        return self.rho2.sqrt() * self.logs[:, -2].exp()
 
-    matern: Floats
-    steep: Floats
-    """-2 dM/d(r^2): what the slopes in log l have in common."""
-    names: Floats
-    """c(x, x')."""
+    def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, last_dim_is_batch: bool = False, **_: Any) -> Tensor:
+        """Return shares x n x m covariances (shares x n where `diag`)."""
+        own = ((1.0 - self.rho2) * (2.0 * self.logs[:, -2]).exp())[:, None]
+        offset = (2.0 * self.logs[:, -1]).exp()[:, None]
+        simulated, common = self.simulator_scale.square()[:, None], MEAN_SD**2
+        if diag:
+            k = (common + own * (1.0 + offset)).expand(-1, x1.shape[-2])
+            return k + simulated * (_freedom(self._features(x1)) * self._features(x2)).sum(-1) if self.width else k
+        own, offset, simulated = own[..., None], offset[..., None], simulated[..., None]
+        k = common + own * (self._matern(x1, x2) + offset) * self._names(x1, x2)
+        return k + simulated * (_freedom(self._features(x1)) @ self._features(x2).mT) if self.width else k
 
+    def _features(self, x: Tensor) -> Tensor:
+        return x[..., x.shape[-1] - self.width :]
 
-def terms(layout: Layout, gaps: Gaps, logs: Floats, *, slopes: bool = False) -> Terms:
-    """Return the factors for the kernel parameters `logs` (l…, h…, g…, s, o)."""
-    d, c = len(layout.numeric), len(layout.categorical)
-    shape = gaps.squared.shape[1:] if d else gaps.differs.shape[1:]
-    r = np.sqrt(5.0 * np.tensordot(np.exp(-2.0 * logs[:d]), gaps.squared, axes=1)) if d else np.zeros(shape)
-    decay = np.exp(-r)
-    matern = (1.0 + r + r * r / 3.0) * decay
-    steep = (5.0 / 3.0) * (1.0 + r) * decay if slopes else matern
-    if not c:
-        return Terms(matern, steep, np.ones(shape))
-    away = np.tensordot(np.exp(logs[d : d + c]), gaps.differs, axes=1)
-    away += np.tensordot(np.exp(logs[d + c : d + 2 * c]), gaps.described, axes=1)
-    return Terms(matern, steep, np.exp(-away))
+    def _matern(self, x1: Tensor, x2: Tensor) -> Tensor:
+        d = len(self.layout.numeric)
+        if not d:
+            return torch.ones((), dtype=x1.dtype)
+        a, b = (x[..., self.layout.numeric] * (-self.logs[:, None, :d]).exp() for x in (x1, x2))
+        squared = a.square().sum(-1)[..., :, None] + b.square().sum(-1)[..., None, :] - 2.0 * a @ b.mT
+        r = (5.0 * squared).clamp_min(1e-20).sqrt()
+        return (1.0 + r + r.square() / 3.0) * (-r).exp()
 
-
-def covariance(layout: Layout, gaps: Gaps, logs: Floats) -> Floats:
-    """Return k (n x m) for the kernel parameters `logs` (l…, h…, g…, s, o)."""
-    parts = terms(layout, gaps, logs)
-    return np.asarray(np.exp(2.0 * logs[-2]) * (parts.matern + np.exp(2.0 * logs[-1])) * parts.names)
-
-
-def slopes(layout: Layout, gaps: Gaps, logs: Floats, weight: Floats) -> tuple[Floats, Floats]:
-    """Return k (n x n) and sum_ij weight_ij dk_ij/dlogs for every kernel parameter."""
-    parts = terms(layout, gaps, logs, slopes=True)
-    d, c = len(layout.numeric), len(layout.categorical)
-    scale, offset = np.exp(2.0 * logs[-2]), np.exp(2.0 * logs[-1])
-    k = scale * (parts.matern + offset) * parts.names
-    lengths = weight * (scale * parts.steep * parts.names)
-    whole = weight * k
-    slope = np.empty(layout.size)
-    slope[:d] = [np.exp(-2.0 * logs[j]) * np.vdot(lengths, gaps.squared[j]) for j in range(d)]
-    slope[d : d + c] = [-np.exp(logs[d + i]) * np.vdot(whole, gaps.differs[i]) for i in range(c)]
-    slope[d + c : d + 2 * c] = [-np.exp(logs[d + c + i]) * np.vdot(whole, gaps.described[i]) for i in range(c)]
-    slope[-2] = 2.0 * whole.sum()
-    slope[-1] = 2.0 * scale * offset * np.vdot(weight, parts.names)
-    return k, slope
+    def _names(self, x1: Tensor, x2: Tensor) -> Tensor:
+        d, c = len(self.layout.numeric), len(self.layout.categorical)
+        away: Tensor = torch.zeros((), dtype=x1.dtype)
+        for i, (column, table) in enumerate(zip(self.layout.categorical, self._tables, strict=True)):
+            a, b = x1[..., column].long()[..., :, None], x2[..., column].long()[..., None, :]
+            away = away + self.logs[:, d + i].exp()[:, None, None] * (a != b)
+            if table is not None:
+                away = away + self.logs[:, d + c + i].exp()[:, None, None] * table[a, b]
+        return (-away).exp()
 
 
-def diagonal(logs: Floats, n: int) -> Floats:
-    """Return k(x, x) for n recipes; it is the same for each."""
-    return np.full(n, np.exp(2.0 * logs[-2]) * (1.0 + np.exp(2.0 * logs[-1])))
+def _freedom(features: Tensor) -> Tensor:
+    """The simulator's mean may be stretched a little; its directions of spread are as wide as they came."""
+    return torch.cat([SCALE_FREEDOM**2 * features[..., :1], features[..., 1:]], dim=-1)
 
 
 def descriptor_distance(space: SearchSpace, category: Category) -> Floats | None:

@@ -335,7 +335,7 @@ class Optimiser:
         first = first_recipes(self._space, self._base, used, min(n, max(0, start - len(under_way))), rng)
         picks = [Pick(x, "spread") for x in first]
         if len(picks) < n:
-            picks += choose(self._situation(first), n - len(picks), rng)
+            picks += choose(self._situation(first), n - len(picks), seed=int(rng.integers(2**31)))
         return self._padded(picks, n)
 
     def _padded(self, picks: list[Pick], n: int) -> list[Pick]:
@@ -393,10 +393,10 @@ class Optimiser:
     def _prediction(self, x: Floats, *, noisy: bool = False) -> pd.DataFrame:
         name = next(objective.name for objective in self._goals.objectives if not objective.known)
         belief, sign = self._believe()[name], self._signs[self._outcomes.index(name)]
-        mean, sd = belief.mean_sd(x)
-        if noisy:
-            sd = np.sqrt(sd**2 + belief.noise_sd**2)
-        low, high = np.sort(sign * belief.quantiles(x, (0.05, 0.95), noisy=noisy), axis=0)
+        if not belief.process.data.n:  # nothing is known of the outcome's unit
+            return pd.DataFrame(np.nan, index=range(len(x)), columns=["mean", "sd", "p05", "p95"])
+        mean, sd, quantiles = belief.summary(x, (0.05, 0.95), noisy=noisy)
+        low, high = np.sort(sign * quantiles, axis=0)
         return pd.DataFrame({"mean": sign * mean, "sd": sd, "p05": low, "p95": high})
 
 

@@ -13,8 +13,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from surrogate.gp import Data, Posterior, fit
-from surrogate.kernel import Layout
+from surrogate.process import Process, fit
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,17 +33,24 @@ REFIT = 64
 ROUNDS = 4
 
 
-def doubt(layout: Layout, data: Data, part: Posterior) -> Floats:
-    """Return the extra noise variance of each of n results: 0, or OUTLIER_SD^2 where flagged."""
+def doubt(process: Process, best: int) -> Floats:
+    """Return the extra noise variance of each of n results: 0, or OUTLIER_SD^2 where flagged.
+
+    Args:
+        process: fitted, without doubt about any result.
+        best: its part with the most evidence.
+    """
+    data, rho2 = process.data, process.rho2[[best]]
     extra = np.zeros(data.n)
     if data.n < FEWEST:
         return extra
+    part = process.moved(process.logs[[best]], rho2)
     for _ in range(ROUNDS):
-        mean, sd = part.leave_one_out()
-        z, wide = (data.y - mean) / sd, sd**2 + OUTLIER_SD**2
-        gain = 0.5 * z**2 * (1.0 - sd**2 / wide) - 0.5 * np.log(wide / sd**2)
-        noise = np.where(np.isnan(data.variance), np.exp(2.0 * part.logs[-1]), data.variance)
-        latent = np.sqrt(np.maximum(sd**2 - noise - extra, 0.0))
+        mean, variance = (values[0].numpy() for values in part.leave_one_out())
+        z, wide = (data.y - mean) / np.sqrt(variance), variance + OUTLIER_SD**2
+        gain = 0.5 * z**2 * (1.0 - variance / wide) - 0.5 * np.log(wide / variance)
+        noise = part.likelihood.variances()[0].detach().numpy() - extra
+        latent = np.sqrt(np.maximum(variance - noise - extra, 0.0))
         unjudged = (extra > 0) | (latent > np.maximum(FAMILIAR_SD, np.sqrt(noise)))
         gain[unjudged], z[unjudged] = -np.inf, 0.0
         flagged = gain > LOG_ODDS
@@ -52,9 +58,9 @@ def doubt(layout: Layout, data: Data, part: Posterior) -> Floats:
             break
         tried = extra.copy()
         tried[flagged if flagged.any() else [int(np.argmax(np.abs(z)))]] = OUTLIER_SD**2
-        iterations = 15 if data.n <= REFIT else 0
-        refit = fit(layout, replace(data, extra=tried), rho2=part.rho2, start=part.logs, max_iterations=iterations)
-        if refit.log_evidence - part.log_evidence < LOG_ODDS:
+        steps = 15 if data.n <= REFIT else 0
+        refit = fit(part.layout, replace(data, extra=tried), rho2.tolist(), start=part.logs, steps=steps)
+        if refit.log_density(slopes=False)[0] - part.log_density(slopes=False)[0] < LOG_ODDS:
             break
         extra, part = tried, refit
     return extra

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from campaign.parameter import Category, Numeric
 from surrogate.chooser import Pick, Situation, best_tried
 
 TELLING = 1.0
@@ -18,7 +19,7 @@ def reason(pick: Pick, situation: Situation, sign: float) -> str:
     mean, sd = (float(value[0]) for value in belief.mean_sd(x))
     predicted = f"predicted {sign * mean:.4g} ± {sd:.2g}"
     if pick.kind == "spread":
-        return f"Spread over the space before a model chooses ({len(situation.tried)} results so far)."
+        return f"Spread over the space before a model chooses ({len(situation.tried)} results so far){_place(situation, x)}."
     if pick.kind == "replicate":
         times = int((np.abs(situation.tried - x).max(axis=1) < 1e-6).sum()) if len(situation.tried) else 0
         worth = f"; knowing it better is worth {pick.gain:.2g}, the best new recipe {pick.other:.2g}"
@@ -27,7 +28,9 @@ def reason(pick: Pick, situation: Situation, sign: float) -> str:
         )
     tried = best_tried(situation)
     if not len(tried):
-        return f"{predicted[0].upper()}{predicted[1:]}, the most promising recipe before any result."
+        if not belief.process.data.n:
+            return "The most promising recipe by the prior, before any result."
+        return f"{predicted[0].upper()}{predicted[1:]}, the most promising recipe before any that may be best."
     best = sign * float(belief.mean_sd(tried)[0].max())
     sentence = (
         f"{predicted[0].upper()}{predicted[1:]} against {best:.4g} believed of the best so far: better with a chance of "
@@ -37,20 +40,36 @@ def reason(pick: Pick, situation: Situation, sign: float) -> str:
 
 
 def _test(situation: Situation, x: np.ndarray, sign: float) -> str:
-    """What the trial tests: the prior, where the views with and without it differ, or a name never tried."""
+    """What the trial tests: the prior, where the views with and without it differ, else a name or numbers not yet tried."""
     belief = situation.beliefs[situation.wanted[0]]
-    untried = [
-        f"{parameter.name} {parameter.levels[int(x[0, j])]}"
-        for j, parameter in enumerate(situation.space.parameters)
-        if hasattr(parameter, "levels") and x[0, j] not in situation.tried[:, j]
-    ]
-    if untried:
-        return f"; first trial of {', '.join(untried)}"
     means, sds = belief.by_part(x)
-    shares = np.array([part.rho2 for part in belief.parts])
-    if len(shares) > 1 and shares.min() == 0.0:
+    shares = belief.shares
+    if len(shares) > 1 and shares.min() == 0.0 < shares.max():
         without = float(means[shares == 0.0, 0][0])
         trusting = float(means[int(np.argmax(shares)), 0])
         if abs(trusting - without) > TELLING * float(sds[:, 0].min()):
             return f"; tests the prior (trust {belief.trust:.0%}): with it {sign * trusting:.4g}, without {sign * without:.4g}"
-    return ""
+    return _place(situation, x)
+
+
+def _place(situation: Situation, x: np.ndarray) -> str:
+    """Where the trial lies: names never tried, else the numbers that depart most from the nearest recipe tried."""
+    space, tried = situation.space, situation.tried
+    untried = [
+        f"{parameter.name} {parameter.levels[int(x[0, j])]}"
+        for j, parameter in enumerate(space.parameters)
+        if isinstance(parameter, Category) and x[0, j] not in tried[:, j]
+    ]
+    if untried:
+        return f"; first trial of {', '.join(untried)}"
+    numeric = [j for j, parameter in enumerate(space.parameters) if isinstance(parameter, Numeric)]
+    if not len(tried) or not numeric:
+        return ""
+    gaps = np.where([isinstance(p, Numeric) for p in space.parameters], np.abs(tried - x), 1.0 * (tried != x))
+    nearest = int(np.argmin(gaps.sum(axis=1)))
+    here, there = space.restore(x).iloc[0], space.restore(tried[[nearest]]).iloc[0]
+    moved = sorted((j for j in numeric if gaps[nearest, j] > 0.01), key=lambda j: -gaps[nearest, j])[:2]
+    if not moved:
+        return "; tests the neighbourhood of a recipe already tried"
+    names = [space.parameters[j].name for j in moved]
+    return "; tests " + ", ".join(f"{name} {here[name]:.4g} (nearest tried {there[name]:.4g})" for name in names)

@@ -21,10 +21,8 @@ NODES = ndtri((np.arange(24) + 0.5) / 24)
 def worth_of_knowing(belief: Belief, x: Floats) -> Floats:
     """Return for each of m recipes what one more measurement of it would add to the best believed outcome."""
     total = np.zeros(len(x))
-    features = belief.prior.features(x)
-    for weight, part in zip(belief.weights, belief.parts, strict=True):
-        mean, cov = part.joint(x, features)
-        shift = cov / np.sqrt(np.diagonal(cov) + part.typical_noise_variance())  # column j: what measuring j moves
+    for weight, mean, cov, noise in zip(belief.weights, *belief.joint(x), belief.typical_noise_variance, strict=True):
+        shift = cov / np.sqrt(np.diagonal(cov) + noise)  # column j: what measuring j moves
         best = np.stack([(mean[:, None] + shift * z).max(axis=0) for z in NODES]).mean(axis=0)
         total += weight * (best - mean.max())
-    return np.asarray(belief.scale * np.maximum(total, 0.0))
+    return np.asarray(np.maximum(total, 0.0))

@@ -1,4 +1,4 @@
-"""One BLAS thread for the small matrices of a proposal.
+"""One thread for the small matrices of a proposal.
 
 A second thread gains nothing at these sizes, spins where the machine is shared (ten times the processor time was seen), and
 makes the last digits, and so a proposal, depend on the number of cores.
@@ -11,6 +11,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import scipy.linalg  # noqa: F401 - its BLAS must be loaded for the controller to find it
+import torch
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 P = ParamSpec("P")
@@ -19,11 +20,16 @@ _BLAS = ThreadpoolController()
 
 
 def one_thread(function: Callable[P, R]) -> Callable[P, R]:
-    """Run a function with one BLAS thread; the caller's setting comes back afterwards."""
+    """Run a function with one thread for BLAS and torch; the caller's setting comes back afterwards."""
 
     @wraps(function)
     def limited(*args: P.args, **kwargs: P.kwargs) -> R:
-        with _BLAS.limit(limits=1, user_api="blas"):
-            return function(*args, **kwargs)
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with _BLAS.limit(limits=1, user_api="blas"):
+                return function(*args, **kwargs)
+        finally:
+            torch.set_num_threads(before)
 
     return limited
