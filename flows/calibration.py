@@ -68,7 +68,7 @@ def measured_rows(reader: Reader, session: Session) -> pd.DataFrame:
     trials = reader.trials(session.name)
     trials = trials[trials["evaluator"].isin(MEASURED)]
     results = reader.results(session.name)
-    results = results[results["trial"].isin(trials.index)]
+    results = results[results["trial"].isin(trials.index) & ~results["provenance"].eq(evidence.PREDICTED)]
     scalars = results[
         [
             "trial",

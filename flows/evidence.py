@@ -19,6 +19,8 @@ from flows.session import Session
 from store import Reader
 
 CAPACITY = "discharge_areal_capacity"
+PREDICTED = "predicted"
+"""Provenance of what the model foresaw of a running cell: shown beside the curve, never learned from."""
 _NOT_DONE = {"premill_h": 0.0, "premill_speed_rpm": 0.0, "heat_h": 0.0}
 _CLOSE = 1e-6
 
@@ -67,6 +69,7 @@ def outcomes(reader: Reader, session: Session) -> pd.DataFrame:
     scalars = _scalar_outcomes(reader.results(session.name))
     subjects = pd.concat([rows[["subject", "trial"]], scalars[["subject", "trial"]]]).drop_duplicates("subject")
     designs = complete_designs(trials.reindex(subjects["trial"])).set_axis(subjects["subject"].to_numpy())
+    designs["loading_mg_cm2"] = _own_loading(reader.cells(session.name), designs)
     cycles = sorted({*outcome.STANDARD_CYCLES, *_cycles_wanted(session.spec)})
     derived = outcome.derive(rows.rename(columns={"subject": "design"}), designs, session.materials, cycles=cycles)
     wide = scalars.pivot_table(index="subject", columns="column", values="value", aggfunc="last")
@@ -104,7 +107,9 @@ def learnable(reader: Reader, session: Session) -> Evidence:
     trials = reader.trials(session.name)
     own = trials["evaluator"].eq(session.spec.evaluator)
     history = trials["evaluator"].isin(session.spec.learn_from) & _in_space(trials, session.spec)
-    usable = trials[(own | history) & _same_conditions(trials, session.spec)]
+    # A trial that this campaign asked for answers its question however it was weighed; one from elsewhere must match.
+    asked = own & trials["planned"].astype(bool)
+    usable = trials[asked | ((own | history) & _same_conditions(trials, session.spec))]
     wanted = wanted_outcomes(session.spec)
     table = outcomes(reader, session)
     found = table[table["trial"].isin(usable.index)].reindex(columns=["trial", *wanted])
@@ -138,9 +143,15 @@ def is_simulated(evaluator: str) -> bool:
 
 def _scalar_outcomes(results: pd.DataFrame) -> pd.DataFrame:
     """Scalar results that stand for themselves (powders, simulated extras), under their column names."""
-    kept = results[results["relation"].eq("=") & results["cycle"].isna()].copy()
+    kept = results[results["relation"].eq("=") & results["cycle"].isna() & ~results["provenance"].eq(PREDICTED)].copy()
     kept["column"] = [quantity.column(o, u) for o, u in zip(kept["observable"], kept["unit"], strict=True)]
     return kept[["subject", "trial", "column", "value"]]
+
+
+def _own_loading(cells: pd.DataFrame, designs: pd.DataFrame) -> pd.Series:
+    """Loading of each subject: the cell's own mass over its area where both are known, else what the trial asked for."""
+    known = (cells["active_mass_mg"].astype(float) / cells["area_cm2"].astype(float)).reindex(designs.index)
+    return known.where(known > 0).fillna(designs["loading_mg_cm2"])
 
 
 def _cycles_wanted(spec: CampaignSpec) -> Iterable[int]:

@@ -12,7 +12,7 @@ import pytest
 
 from campaign.errors import Refusal
 from flows import choose, evidence, history, lab_sheet, take_in
-from flows.session import Session, open_session
+from flows.session import Session, now, open_session
 from tests_flows_shared import LAB, fill
 
 Write = Callable[..., Path]
@@ -136,3 +136,27 @@ def test_a_sheet_sorted_in_one_column_is_refused_whole(session: Session, tmp_pat
     with pytest.raises(Refusal, match="row"):
         take_in.take_in(session, sheet, by="Ada")
     assert session.ledger.seq == seq
+
+
+def test_capacity_per_gram_counts_the_cell_s_own_mass(session: Session, tmp_path: Path) -> None:
+    """Two cells with the same curve per area: the heavier one has less per gram."""
+    first, second = choose.next_trials(session, 2).index
+    for trial, mass in ((first, 3.14), (second, 6.28)):
+        file = capacity_csv(tmp_path / f"{trial}-M1-C1.csv", 100, q=4.9 + 0.01 * mass)
+        take_in.take_in(session, file, by="Ada", area_cm2=0.785, active_mass_mg=mass)
+    table = evidence.outcomes(session.reader, session)
+    got = table.loc[[f"{first}-M1-C1", f"{second}-M1-C1"], "discharge_capacity_cycle_100_mAh_g_active"]
+    assert got.iloc[0] / got.iloc[1] == pytest.approx(2, rel=0.02)
+
+
+def test_a_weighing_off_by_more_than_the_tolerance_is_still_learned_from(session: Session, tmp_path: Path) -> None:
+    trial = choose.next_trials(session, 1).index[0]
+    take_in.take_in(session, capacity_csv(tmp_path / f"{trial}-M1-C1.csv", 100), by="Ada", area_cm2=0.785)
+    session.ledger.amend(
+        why="weighed",
+        subjects={trial: {"recipe_done": {"active_wt_pct": 24.5, "carbon_wt_pct": 25.5}}},
+        key="k",
+        at=now(),
+        by="Ada",
+    )
+    assert trial in evidence.learnable(session.reader, session).trials
