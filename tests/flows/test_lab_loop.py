@@ -9,11 +9,11 @@ from pathlib import Path
 import openpyxl
 import pandas as pd
 import pytest
+from tests_flows_shared import LAB, fill
 
 from campaign.errors import Refusal
 from flows import choose, evidence, history, lab_sheet, take_in
 from flows.session import Session, now, open_session
-from tests_flows_shared import LAB, fill
 
 Write = Callable[..., Path]
 OBJECTIVE = "discharge_capacity_cycle_100_mAh_g_composite"
