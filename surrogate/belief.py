@@ -38,7 +38,7 @@ MOST_PARTS = 12
 """The weightiest parts that predictions are made from: each costs time at every candidate."""
 MARGINALISED = 100
 """Up to so many results kernels are averaged over; beyond, the data leave one."""
-FEWEST_ONE_SIDED, DECADE = 5, 10.0
+FEWEST_ONE_SIDED, DECADE = 3, 10.0
 """An outcome is taken to keep its sign after so many results of one sign whose largest is so many times the smallest."""
 NEGLIGIBLE = 1e-2
 """Parts with less weight are left out of draws and predictions."""

@@ -16,7 +16,7 @@ def reason(pick: Pick, situation: Situation, sign: float) -> str:
     name = situation.wanted[0]
     belief = situation.beliefs[name]
     x = pick.x[None, :]
-    mean, sd = (float(value[0]) for value in belief.mean_sd(x))
+    mean, sd = (float(value[0]) for value in belief.summary(x, (0.5,))[:2])
     predicted = f"predicted {sign * mean:.4g} ± {sd:.2g}"
     if pick.kind == "spread":
         return f"Spread over the space before a model chooses ({len(situation.tried)} results so far){_place(situation, x)}."

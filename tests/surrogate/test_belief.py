@@ -149,3 +149,17 @@ def test_cost_pulls_proposals_to_the_cheap_side():
     assert (thrifty.pending().time_h <= 4).all()
     with pytest.raises(Refusal, match="above 0"):
         told(6, cost=lambda recipes: np.zeros(len(recipes))).ask(1)
+
+
+def test_results_of_one_sign_over_decades_are_not_predicted_on_the_other_side_of_nothing():
+    recipes = pd.DataFrame({"x": [0.0, 0.3, 0.6, 1.0]})
+    new = pd.DataFrame({"x": np.linspace(0, 1, 21)})
+    values = np.array([2.0, 15.0, 480.0, 60.0])
+    up, down, other = (Optimiser({"x": (0, 1)}, goal, seed=0) for goal in ("max", "min", "max"))
+    up.tell(recipes, values)
+    down.tell(recipes, -values)
+    other.tell(recipes, values - 100.0)
+    above, below = up.predict(new), down.predict(new)
+    assert (above.p05 >= 0).all() and (above["mean"] > above.p05).all() and (above.p95 > above["mean"]).all()
+    assert np.allclose(below.p05, -above.p95) and np.allclose(below["mean"], -above["mean"])
+    assert (other.predict(new).p05 < 0).any()

@@ -176,3 +176,12 @@ def test_three_goals_share_a_front():
     opt.tell(recipes, pd.DataFrame({"a": recipes.time_h, "b": recipes.speed_rpm, "c": -recipes.time_h}))
     assert opt.space.feasible(opt.ask(2)).all()
     assert len(opt.pareto()) >= 2
+
+
+def test_each_name_is_tried_before_one_is_exploited_and_nothing_is_predicted_before_a_result():
+    opt = Optimiser({"x": (0, 1), "sse": list("ABCDEF")}, seed=0)
+    first = opt.ask(4, explain=True)
+    assert first[["predicted", "p05", "p95"]].isna().all(axis=None)
+    assert first.reason.str.contains("first trial of sse").all()
+    opt.tell(first, [1.0, 2.0, 3.0, 4.0])
+    assert set(first.sse) | set(opt.ask(2).sse) == set("ABCDEF")
