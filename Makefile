@@ -29,7 +29,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest -m 'not soak'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not soak' -n 2 --dist worksteal --durations 25
 
 soak: setup
 	$(BIN)/python -m pytest -m soak --timeout 7200
