@@ -32,7 +32,7 @@ def test_a_campaign_in_python(write_campaign: Callable[..., Path], tmp_path: Pat
     rows = "\n".join(f"{n},{6 - n / 100:.3f}" for n in range(1, 101))
     file.write_text("cycle,discharge capacity (mAh/cm2)\n" + rows + "\n")
     sentence = c.ingest(file, area_cm2=0.785)
-    assert "all 100 planned cycles" in sentence
+    assert "cycles 1 to 100 of 100 planned" in sentence
     best = c.best()
     assert best is not None and best["p05"] <= best["mean"] <= best["p95"]
     assert c.report(tmp_path / "r.html").exists()

@@ -61,7 +61,7 @@ def test_a_partly_filled_sheet_is_taken_in_again_and_again(session: Session, tmp
     known = evidence.learnable(session.reader, session)
     row = known.trials.index(trials[0])
     share = session.ledger.trial(trials[0]).recipe["active_wt_pct"] / 100
-    assert known.values[OBJECTIVE][row] == pytest.approx(5.0 / 4 * share * 1000)
+    assert known.values[OBJECTIVE][row] == pytest.approx(5.0 / (3.1 / 0.785) * share * 1000)
     assert known.recipes["speed_rpm"][row] == 1550
     assert pd.isna(known.values[OBJECTIVE][known.trials.index(trials[1])])
     seq = session.ledger.seq

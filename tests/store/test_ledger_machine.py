@@ -206,8 +206,7 @@ class LedgerMachine(RuleBasedStateMachine):
             model.states.setdefault(mix, ["planned"])
             model.states.setdefault(target, ["planned"])
             if model.of(mix) == "planned":
-                model.put(mix, "mixed")
-                model.news(target.split("-")[0], "mixing")
+                model.put(mix, "mixed")  # the trial itself moves once, to testing: one act, one undo
             model.put(target, "running")
             model.news(target.split("-")[0], "testing")
             self.turn_page()
