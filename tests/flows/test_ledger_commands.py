@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from lab_kit import AREA, content, cycler_csv, lab
 
-from flows.cli import main
 from flows.session import Session
 
 Run = Callable[..., tuple[int, str, str]]
@@ -22,21 +20,6 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     opened = lab(tmp_path / "bench", monkeypatch)
     monkeypatch.chdir(tmp_path / "bench")
     return opened
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mixwright", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as exit_:
-            code = int(exit_.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 def state(session: Session, name: str) -> str:
