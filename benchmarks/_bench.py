@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 CAMPAIGN = HERE / "_campaign.yaml"
 OUT, TRACES = HERE / "out", HERE / "traces"
+PROBES, NOISY_PROBES = 48, 8
+"""Recipes by whose outcomes a lab is told from another."""
 os.environ["OMP_NUM_THREADS"] = "1"
 if str(HERE.parent) not in sys.path:
     sys.path.insert(0, str(HERE.parent))
@@ -58,16 +60,33 @@ def lab_hash(lab_file: str | None = None) -> str:
     return digest.hexdigest()[:16]
 
 
+def lab_print(lab: Any, best: float, measured: Callable[[dict[str, Any], int], float]) -> str:
+    """Digest of one lab by what it answers: noise-free outcomes of recipes all over its space, its best, measurements.
+
+    A trace belongs to a lab that answers so, to five digits; text that changes nothing of it leaves the traces good.
+    """
+    recipes = lab.question.space.sample(PROBES, seed=1)
+    noisy = [measured(dict(row), number) for number, row in enumerate(recipes.head(NOISY_PROBES).to_dict("records"))]
+    told = [best, *lab.truth(recipes), *noisy]
+    return digest(told, about=json.dumps(lab.question.space.to_dict(), sort_keys=True, default=str))
+
+
+def digest(values: Iterable[float], *, about: str = "") -> str:
+    """Hash of numbers to five digits."""
+    return hashlib.sha256("|".join([about, *(f"{value:.4e}" for value in values)]).encode()).hexdigest()[:16]
+
+
 class Traces:
-    """Runs that were stored, keyed by method, version, settings, lab code hash, level and seed."""
+    """Runs that were stored, keyed by method, version, settings, level, seed and the digest of the lab (`lab_print`)."""
 
     def __init__(self, name: str, *, fresh: range, ours: str) -> None:
         self.path, self.fresh, self.ours = TRACES / f"{name}.jsonl", fresh, ours
         self.known: dict[str, Any] = {}
         if self.path.exists():
-            for line in self.path.read_text(encoding="utf-8").splitlines():
-                row = json.loads(line)
-                self.known[json.dumps(row["key"], sort_keys=True)] = row["trace"]
+            for line in self.path.read_text(encoding="utf-8").splitlines(keepends=True):
+                if line.endswith("\n"):  # a run that was cut off while writing left half a line
+                    row = json.loads(line)
+                    self.known[json.dumps(row["key"], sort_keys=True)] = row["trace"]
 
     def get(self, key: Mapping[str, Any]) -> Any:
         """A stored trace, or None."""

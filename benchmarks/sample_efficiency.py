@@ -11,9 +11,9 @@ transfer-learning source. Tuned on seeds 0-99, reported on 100-199. Peers: see _
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import _bench as bench
@@ -37,6 +37,26 @@ def stage_of(campaign: str, level: str, lab: str | None) -> Any:
     stage = _STAGES[campaign, lab]
     stage.setting = Setting(campaign, level, lab)
     return stage
+
+
+def prints(seeds: Sequence[int], level: str, campaign: str, lab_file: str | None) -> dict[int, str]:
+    """Digest of each lab, for the keys of traces: needs no prior, so no stage."""
+    from flows.rehearsal_product import needed_cycle
+    from flows.rehearse import read_question
+    from models.virtual_lab_plug import one_thread, open_lab
+
+    one_thread()
+    _, materials, question = read_question(campaign)
+    cycle = needed_cycle(question)
+    return {
+        seed: print_of(open_lab(seed, level, question=question, materials=materials, file=lab_file), cycle)
+        for seed in seeds
+    }
+
+
+def print_of(lab: Any, last_cycle: int) -> str:
+    """Digest of a lab."""
+    return bench.lab_print(lab, lab.best().value, lambda recipe, number: measured(lab, recipe, number, last_cycle))
 
 
 def measured(lab: Any, recipe: dict[str, Any], number: int, last_cycle: int) -> float:
@@ -94,11 +114,13 @@ def chooser(method: str, stage: Any, seed: int) -> Any:
     return Peer(method, stage.question.space, seed, simulated)
 
 
-def run(task: tuple[str, str, int, int, str, str | None]) -> dict[str, Any]:
+def run(task: tuple[str, str, int, str, int, str, str | None]) -> dict[str, Any]:
     """One campaign of one method on one lab: regret of the best tried after each trial, of the recommended at the end."""
-    method, level, seed, limit, campaign, lab_file = task
+    method, level, seed, expected, limit, campaign, lab_file = task
     stage = stage_of(campaign, level, lab_file)
     lab = stage.lab(seed)
+    if print_of(lab, stage.last_cycle) != expected:
+        raise RuntimeError(f"{level} lab {seed} is no longer the one that was asked for: models/ changed meanwhile")
     sign = 1.0 if stage.question.objective.goal == "max" else -1.0
     best = lab.best().value
     made = chooser(method, stage, seed)
@@ -128,48 +150,55 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=LIMIT)
     args = parser.parse_args()
     methods = [name.replace("; ", ", ") for name in args.methods.split(",")]
-    seeds, limit = bench.span(args.seeds), args.limit
+    seeds, limit = list(bench.span(args.seeds)), args.limit
     if args.quick:
         seeds, limit = seeds[:1], 12
         methods = [name for name in methods if name in (*OURS, "optuna-gp", "random")]
     traces = bench.Traces("sample_efficiency", fresh=bench.span(args.fresh), ours=bench.code_hash())
-    lab_hash = bench.lab_hash(args.lab)
-    tasks, keys = [], []
-    for level in args.levels.split(","):
-        for seed in seeds:
-            for method in methods:
-                key = {"method": method, "level": level, "seed": seed, "limit": limit, "lab": lab_hash}
-                key |= {
-                    "campaign": Path(args.campaign).name,
-                    "code": traces.ours if method in OURS else identity(method),
-                }
-                if traces.get(key) is None:
-                    tasks.append((method, level, seed, limit, args.campaign, args.lab))
-                    keys.append(key)
-    if tasks:
+    tasks = [(m, level, seed) for level in args.levels.split(",") for seed in seeds for m in methods]
+    keys = keys_of(tasks, limit, args.campaign, args.lab, ours=traces.ours)
+    left = [(task, key) for task, key in zip(tasks, keys, strict=True) if traces.get(key) is None]
+    if left:
         with ProcessPoolExecutor(args.workers, mp_context=get_context("spawn")) as pool:
-            for key, trace in zip(keys, pool.map(run, tasks), strict=True):
+            runs = pool.map(run, [(*task, key["lab"], limit, args.campaign, args.lab) for task, key in left])
+            for (_, key), trace in zip(left, runs, strict=True):
                 traces.put(key, trace)
                 told = f"{len(trace['tried'])} trials, regret {trace['tried'][-1]:.3f}"
                 print(f"{key['level']} lab {key['seed']} {key['method']}: {told}", file=sys.stderr, flush=True)
     rows = []
-    for level in args.levels.split(","):
-        for seed in seeds:
-            for method in methods:
-                key = {"method": method, "level": level, "seed": seed, "limit": limit, "lab": lab_hash}
-                key |= {
-                    "campaign": Path(args.campaign).name,
-                    "code": traces.ours if method in OURS else identity(method),
-                }
-                trace = traces.known[bench.json.dumps(key, sort_keys=True)]
-                reached = trace["tried"][-1] <= WITHIN
-                rows.append(
-                    {"level": level, "seed": seed, "method": method, "trials": len(trace["tried"]) if reached else limit,
-                     "reached": reached, "regret": trace["tried"][-1], "recommended": trace["recommended"],
-                     "tried": trace["tried"]}
-                )  # fmt: skip
+    for (method, level, seed), key in zip(tasks, keys, strict=True):
+        trace = traces.known[bench.json.dumps(key, sort_keys=True)]
+        reached = trace["tried"][-1] <= WITHIN
+        rows.append(
+            {"level": level, "seed": seed, "method": method, "trials": len(trace["tried"]) if reached else limit,
+             "reached": reached, "regret": trace["tried"][-1], "recommended": trace["recommended"],
+             "tried": trace["tried"]}
+        )  # fmt: skip
     goals = report(pd.DataFrame(rows), limit)
-    bench.save(args.json, {"rows": rows, "goals": goals, "lab": lab_hash, "seeds": args.seeds})
+    bench.save(args.json, {"rows": rows, "goals": goals, "seeds": args.seeds})
+
+
+def keys_of(
+    tasks: Sequence[tuple[str, str, int]], limit: int, campaign: str, lab_file: str | None, *, ours: str
+) -> list[dict[str, Any]]:
+    """All that each run depends on: the lab by what it answers, and where the simulator is used, it by what it says."""
+    simulator = ""
+    if {"baybe-transfer", OURS[0]} & {method for method, *_ in tasks}:
+        stage = stage_of(campaign, tasks[0][1], lab_file)
+        says = stage.prior(stage.question.space.sample(bench.PROBES, seed=1))
+        simulator = bench.digest(says.ravel())
+    labs = {
+        level: prints(sorted({seed for _, one, seed in tasks if one == level}), level, campaign, lab_file)
+        for level in dict.fromkeys(level for _, level, _ in tasks)
+    }
+    keys = []
+    for method, level, seed in tasks:
+        key = {"method": method, "level": level, "seed": seed, "limit": limit, "lab": labs[level][seed]}
+        key["code"] = ours if method in OURS else identity(method)
+        if method in ("baybe-transfer", OURS[0]):
+            key["simulator"] = simulator
+        keys.append(key)
+    return keys
 
 
 def report(rows: pd.DataFrame, limit: int) -> list[dict[str, Any]]:
