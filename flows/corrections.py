@@ -84,11 +84,12 @@ def amend(
         _amend_cycle(session, subject, values, act, cycle=cycle, key=key)
         return f"{subject}, cycle {cycle}: {told}"
     if subject.kind == "cell":
-        _amend_cell(session, str(subject), values, act, key)
+        told = "; ".join([told, *_amend_cell(session, str(subject), values, act, key)])
     elif subject.kind == "mix":
         _amend_mix(session, subject, values, act, key)
     else:
         _amend_trial(session, str(subject), values, act, key)
+    cells.share_follows(session.ledger, subject.trial, by=act.by, at=act.at)
     return f"{subject}: {told}"
 
 
@@ -121,7 +122,8 @@ def _amend_cycle(
     session.ledger.amend(cycling=pd.DataFrame([row]), why=str(act.why), key=key, at=act.at, by=act.by)
 
 
-def _amend_cell(session: Session, cell: str, values: Mapping[str, Any], act: Act, key: str) -> None:
+def _amend_cell(session: Session, cell: str, values: Mapping[str, Any], act: Act, key: str) -> list[str]:
+    """Correct a cell; what follows from its mass and area follows. Returns sentences about what then hardly can be."""
     _check_names(values, (*_CELL, *PROTOCOL_COLUMNS), cell)
     table = session.ledger.cells(session.name)
     if cell not in table.index:
@@ -132,7 +134,9 @@ def _amend_cell(session: Session, cell: str, values: Mapping[str, Any], act: Act
     protocol = {name: values[name] for name in PROTOCOL_COLUMNS if name in values}
     new |= {"details": json.loads(row["details"] or "{}") | details} if details else {}
     new |= {"protocol": json.loads(row["protocol"] or "{}") | protocol} if protocol else {}
+    doubts = cells.doubts_with(session, cells.cell_of(session, cell), new)
     cells.tell(session.ledger, cell, new, key=key, by=act.by, at=act.at, why=str(act.why))
+    return doubts
 
 
 def _amend_mix(session: Session, mix: SubjectId, values: Mapping[str, Any], act: Act, key: str) -> None:

@@ -64,16 +64,13 @@ def mixed(
     if named.kind == "cell":
         raise Refusal(f"{named} is a cell; what is mixed is {named.mix}")
     if target in known:
-        row = mine.loc[[target]].iloc[0].to_dict()
-        if _says_nothing_new(row["recipe_done"], recipe) and _says_nothing_new(row["details"], facts):
-            return f"{target} was noted as mixed before; nothing has changed (another batch is {_next_mix(target, mine.index)})"
-        raise Refusal(
-            f"{target} was noted as mixed before, with other values; to correct it: mixwright amend CAMPAIGN {target} --set "
-            f"NAME=VALUE --why '…'; for another batch: mixwright mixed {_next_mix(target, mine.index)}"
-        )
+        stands = {name: json.loads(str(mine.loc[target, name] or "{}")) for name in ("recipe_done", "details")}
+        said = {"recipe_done": recipe, "details": facts}
+        return _mixed_before(ledger, trial, target, act, stands=stands, said=said, other=_next_mix(target, mine.index))
     made = ledger.mixed(
         target, recipe_done=recipe, details=facts, key=act.key("mixed", target), at=act.at, by=act.by, why=act.why
     )
+    cells.share_follows(ledger, trial.id, by=act.by, at=act.at)
     learned = ", ".join(f"{name} {value:.6g}" for name, value in recipe.items())
     return f"{made} is mixed" + (f"; learned from as done: {learned}" if learned else ", as asked") + _late(trial)
 
@@ -102,9 +99,37 @@ def _next_mix(target: str, known: pd.Index) -> str:
     return str(SubjectId(read_id(target).trial_number, number))
 
 
-def _says_nothing_new(known: str | None, said: Mapping[str, Any]) -> bool:
-    stands = json.loads(known or "{}")
-    return all(stands.get(name) == value for name, value in said.items())
+def _mixed_before(
+    ledger: Ledger,
+    trial: Trial,
+    target: str,
+    act: Act,
+    *,
+    stands: Mapping[str, Mapping[str, Any]],
+    said: Mapping[str, Mapping[str, Any]],
+    other: str,
+) -> str:
+    """Add what was not known of a batch yet (its file may have come first); refuse what contradicts."""
+    flat = {name: value for part in stands.values() for name, value in part.items()}
+    new = {name: value for part in said.values() for name, value in part.items() if flat.get(name) != value}
+    if not new:
+        return f"{target} was noted as mixed before; nothing has changed (another batch is {other})"
+    wrong = next((name for name in new if name in flat), None)
+    if wrong is not None:
+        raise Refusal(
+            f"{target} was noted as mixed before, with {wrong} {flat[wrong]}; to correct it: mixwright amend CAMPAIGN {target} "
+            f"--set {wrong}={new[wrong]} --why '…'; for another batch: mixwright mixed {other}"
+        )
+    subjects: dict[str, dict[str, Any]] = {
+        target: {name: {**stands[name], **said[name]} for name in said if said[name]}
+    }
+    if said["recipe_done"]:
+        subjects[trial.id] = {"recipe_done": {**(trial.recipe_done or {}), **said["recipe_done"]}}
+    why = act.why or "told after it was noted as mixed"
+    ledger.amend(subjects=subjects, why=why, key=act.key("told of", target), at=act.at, by=act.by)
+    cells.share_follows(ledger, trial.id, by=act.by, at=act.at)
+    told = (f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}" for name, value in new.items())
+    return f"{target}: noted {', '.join(told)}"
 
 
 # ---- testing -------------------------------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 
@@ -60,6 +62,9 @@ _VOLTAGES = {
     "mean_charge_voltage_V": ("meanchargevoltage", "averagechargevoltage"),
 }
 _CAPACITIES = ("capacity", "capacity_per_mass", "capacity_per_area")
+_GIVEN: Mapping[str | None, str] = MappingProxyType(
+    {"capacity": "mAh", "capacity_per_mass": "mAh/g", "capacity_per_area": "mAh/cm2"}
+)
 
 
 def is_capacity_table(headers: list[Header]) -> bool:
@@ -141,6 +146,35 @@ def _cycles(table: Table, position: int) -> list[int]:
     return [int(value) for value in cycle.tolist()]
 
 
+def given(table: Table) -> str:
+    """Return what the capacities of a table are given in: `mAh`, `mAh/g`, `mAh/g of composite` or `mAh/cm2`.
+
+    Raises:
+        Refusal: discharge and charge are given in different ones, so that a corrected mass would part them.
+    """
+    headers = [parse(name) for name in table.header]
+    columns = [column for names in (_DISCHARGE, _CHARGE) if (column := _find(headers, names)) is not None]
+    units_given = []
+    for column in columns:
+        _, quantity, of_composite = _unit(headers[column])
+        per_composite = of_composite and quantity == "capacity_per_mass"
+        units_given.append(_GIVEN[quantity] + (" of composite" if per_composite else ""))
+    if len(set(units_given)) > 1:
+        raise Refusal(
+            f"{table.place}: discharge is given in {units_given[0]} and charge in {units_given[1]}; give both in one unit"
+        )
+    return units_given[0]
+
+
+def _unit(header: Header) -> tuple[str, str | None, bool]:
+    """Return the bare unit of a capacity column, its quantity (None: no capacity), and whether it is per composite."""
+    unit, of_composite = header.unit or "", False
+    for ending in ("_composite", "_active"):
+        if unit.endswith(ending):
+            unit, of_composite = unit.removesuffix(ending), "composite" in ending
+    return unit, next((kind for kind in _CAPACITIES if units.is_unit(unit, kind)), None), of_composite
+
+
 def _capacity(
     table: Table, header: Header, column: int, facts: CellFacts, findings: list[Finding], need_mAh: bool
 ) -> tuple[Floats, Floats, str]:
@@ -148,11 +182,7 @@ def _capacity(
     place = f"{table.place}, column {header.text!r}"
     if header.unit is None:
         raise Refusal(f"{place}: its header names no unit; write {header.text.strip()} (mAh), (mAh/g) or (mAh/cm2)")
-    unit, of_composite = header.unit, False
-    for ending in ("_composite", "_active"):
-        if unit.endswith(ending):
-            unit, of_composite = unit.removesuffix(ending), "composite" in ending
-    quantity = next((kind for kind in _CAPACITIES if units.is_unit(unit, kind)), None)
+    unit, quantity, of_composite = _unit(header)
     if quantity is None:
         raise Refusal(
             f"{place}: unit {header.unit!r} is no unit of a capacity; right would be mAh, Ah, mAh/g or mAh/cm2"

@@ -82,6 +82,7 @@ def _read(
         findings=tuple(Finding(**finding) for finding in found["findings"]),
         metadata=found["metadata"],
         cell_id=found["cell_id"],
+        given=found["given"],
     )
 
 

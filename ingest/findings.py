@@ -42,6 +42,8 @@ class CyclingFile:
     metadata: Mapping[str, str] = field(default_factory=dict)
     cell_id: str | None = None
     """A cell id found in the file's metadata, if any."""
+    given: str = "mAh"
+    """What its capacities are given in: `mAh`, or for a table `mAh/g`, `mAh/g of composite`, `mAh/cm2`."""
 
     @property
     def flagged(self) -> bool:
@@ -62,6 +64,7 @@ class CyclingFile:
             "checks": [asdict(finding) for finding in self.findings],
             "metadata": dict(self.metadata),
             "cell_id": self.cell_id,
+            "given": self.given,
         }
 
 

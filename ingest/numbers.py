@@ -22,7 +22,7 @@ _ISO = re.compile(
 EMPTY = frozenset({"", "-", "--", "n/a", "N/A", "na", "NA", "NaN", "nan", "None", "none", "NULL", "null", "#N/A", "?"})
 """Texts that stand for no value in a column of numbers. (In a column of names, `NA` is a name.)"""
 
-EXCEL_EPOCH = datetime(1899, 12, 30, tzinfo=UTC)
+EXCEL_EPOCH = datetime(1899, 12, 30)
 
 
 def number(text: str) -> float:
@@ -61,10 +61,12 @@ def number(text: str) -> float:
 
 
 def moment(text: str) -> datetime:
-    """Read a date or a date and time: ISO 8601, or the serial number a spreadsheet stores; UTC where no zone is given.
+    """Read a date or a date and time: ISO 8601, or the serial number a spreadsheet stores.
 
-    >>> moment("2026-03-04 10:30").isoformat(), moment("46085").date().isoformat()
-    ('2026-03-04T10:30:00+00:00', '2026-03-04')
+    Where no zone is written it is the time of this machine, as on the wall beside it; the answer is in UTC.
+
+    >>> moment("2026-03-04 10:30+01:00").isoformat()
+    '2026-03-04T09:30:00+00:00'
 
     Raises:
         ValueError: the text is ambiguous or no date.
@@ -76,15 +78,23 @@ def moment(text: str) -> datetime:
         iso = (
             f"{year}-{month}-{day}T{int(hour or 0):02d}:{minute or '00'}:{second or '00'}.{(part or '0').ljust(6, '0')}"
         )
-        zone = "+00:00" if zone in (None, "Z") else (zone if ":" in zone else f"{zone[:3]}:{zone[3:]}")
-        return datetime.fromisoformat(iso + zone).astimezone(UTC)
+        zone = zone or ""
+        return _in_utc(datetime.fromisoformat(iso + (f"{zone[:3]}:{zone[3:]}" if len(zone) == 5 else zone)), text)
     if re.fullmatch(r"\d{5}(\.\d+)?", cleaned, re.ASCII):
-        return EXCEL_EPOCH + timedelta(days=float(cleaned))
+        days = timedelta(days=float(cleaned))
+        return _in_utc(EXCEL_EPOCH + timedelta(seconds=round(days.total_seconds())), text)
     if re.fullmatch(r"\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}.*", cleaned, re.ASCII):
         raise ValueError(
             f"{text!r} may be day/month or month/day; write it as {date(2026, 3, 4).isoformat()} (year-month-day)"
         )
     raise ValueError(f"{text!r} is not a date; write it as 2026-03-04 or 2026-03-04 10:30")
+
+
+def _in_utc(read: datetime, text: str) -> datetime:
+    """The instant in UTC; without a zone it is this machine's time."""
+    if not 1970 <= read.year < 2200:
+        raise ValueError(f"{text!r} lies in the year {read.year}; write the date as 2026-03-04 or 2026-03-04 10:30")
+    return read.astimezone(UTC)
 
 
 def duration_s(text: str) -> float:

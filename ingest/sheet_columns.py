@@ -104,7 +104,7 @@ DONE_COLUMNS = (
     Column("weighed_carbon_g", "weighed carbon", "g", "number", "done", "balance reading", 0, 1000),
     Column("weighed_balls_g", "weighed balls", "g", "number", "done", "balance reading", 0, 10000),
     Column("sse_lot", "SSE lot", "", "text", "done", "as printed on the bottle"),
-    Column("mixed_at", "mixed at", "", "date", "done", "start of mixing, as 2026-03-04 10:30"),
+    Column("mixed_at", "mixed at", "", "date", "done", "start of mixing, as 2026-03-04 10:30 (local time)"),
     Column("mixed_by", "mixed by", "", "text", "done", "who"),
 )
 POWDER_COLUMNS = (
@@ -144,8 +144,8 @@ CELL_COLUMNS = (
         100_000,
     ),
     Column("area_cm2", "area", "cm2", "number", "cell", "area of the cathode", 0.01, 1000),
-    Column("started_at", "started at", "", "date", "cell", "start of cycling, as 2026-03-04 10:30"),
-    Column("stopped_at", "stopped at", "", "date", "cell", "only when the test is over"),
+    Column("started_at", "started at", "", "date", "cell", "start of cycling, as 2026-03-04 10:30 (local time)"),
+    Column("stopped_at", "stopped at", "", "date", "cell", "only when the test is over; local time"),
     Column("file", "file", "", "text", "cell", "name of the cycler file of this cell"),
 )
 NOTE_COLUMN = Column("note", "note", "", "text", "note", "anything worth knowing")

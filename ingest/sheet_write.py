@@ -36,7 +36,7 @@ _STEPS = (
     "5. Leave empty what is not known yet; hand the sheet in as often as you like (mixwright ingest CAMPAIGN "
     "this-file.xlsx).",
     "6. Put the name of the cycler file into 'file', or put the cell id into the name of the file.",
-    "7. Dates as 2026-03-04 10:30. Numbers without a unit. No formulas: paste values.",
+    "7. Dates as 2026-03-04 10:30, in the local time of the lab. Numbers without a unit. No formulas: paste values.",
 )
 
 

@@ -32,7 +32,8 @@ def cycler(folder: Path, limits: Limits, arguments: Mapping[str, Any]) -> dict[s
         start: Start = arguments["start"] or "discharge"
         table, findings = capacity_table.read(found.content, start=start, facts=facts, need_mAh=arguments["need_mAh"])
         findings += checks.plausible(table, facts, start=start, place=place)
-        return _result(found, table, findings, start, facts, first_partial=False, rows=found.content.rows)
+        given = capacity_table.given(found.content)
+        return _result(found, table, findings, start, facts, first_partial=False, rows=found.content.rows, given=given)
     return _series(found, found.content, facts, arguments)
 
 
@@ -153,6 +154,7 @@ def _result(
     *,
     first_partial: bool,
     rows: int,
+    given: str = "mAh",
 ) -> dict[str, Any]:
     _per_gram_and_area(table, facts)
     metadata = {key: text[:500] for key, text in found.metadata.items() if text}
@@ -165,6 +167,7 @@ def _result(
         "findings": [asdict(finding) for finding in findings],
         "metadata": metadata,
         "cell_id": _cell_id(metadata),
+        "given": given,
     }
 
 

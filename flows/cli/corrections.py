@@ -69,5 +69,8 @@ def history(campaign: str, subject: str, as_json: bool) -> None:
     if as_json:
         emit_json(table)
         return
-    shown = table.assign(at=table["at"].dt.strftime("%Y-%m-%d %H:%M"), why=table["why"].fillna(""))
-    emit_table(shown[["at", "by", "verb", "subject", "said", "why"]].rename(columns={"at": "at (UTC)", "verb": "what"}))
+    local = [f"{at.to_pydatetime().astimezone():%Y-%m-%d %H:%M}" for at in table["at"]]  # as people say it with --at
+    shown = table.assign(at=local, why=table["why"].fillna(""))
+    emit_table(
+        shown[["at", "by", "verb", "subject", "said", "why"]].rename(columns={"at": "at (local time)", "verb": "what"})
+    )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from flows.people import Act
 
 
@@ -46,11 +47,6 @@ def moment(text: str) -> datetime:
     from ingest import numbers
 
     try:
-        read = numbers.moment(text)
+        return numbers.moment(text)
     except ValueError as error:
         raise Refusal(f"--at: {error}") from None
-    try:
-        typed = datetime.fromisoformat(text.strip())
-    except ValueError:
-        return read
-    return typed.astimezone()

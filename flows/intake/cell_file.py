@@ -74,13 +74,15 @@ def record(session: Session, file: Kept, name: str, said: Said) -> Taken:
             f"{file.name}: was taken in for {known}; if it belongs to {name}, move it: "
             f"mixwright assign CAMPAIGN {file.sha256[:12]} {name} --why '…'"
         )
+    cells.share_follows(session.ledger, name, by=said.by, at=now())
     facts = cells.facts_of(session, cell, said.facts)
     found = read(file, cell, facts, finished=said.finished)
     related = _related(session, file, found, name, known, said)
     if related.kind in ("same", "contained") and not said.finished:
         _register(session, file, found, name, related, said.by, cut=False)
         return Taken(f"{file.name}: {related.sentence}; nothing new for {name}", (cell.trial.id,))
-    new = rows.ledger_rows(found, name, offset=related.offset, finished=said.finished)
+    given = "" if found.given == "mAh" else cells.given_in(found.given, cell.trial)
+    new = rows.ledger_rows(found, name, given=given, offset=related.offset, finished=said.finished)
     rows.refuse_without_capacity(found, new.table, name)
     doubts = cells.refuse_impossible(new.table, facts, cells.loading_mg_cm2(cell, said.facts), found.name)
     _correct_facts(session, cell, said, file)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -49,8 +50,12 @@ class Cell:
 
 def cell_of(session: Session, name: str) -> Cell:
     """Read one cell of the campaign."""
-    cells = session.ledger.cells(session.name)
-    trial = session.ledger.trial(name)
+    return _known(session.ledger, name)
+
+
+def _known(ledger: Ledger, name: str) -> Cell:
+    trial = ledger.trial(name)
+    cells = ledger.cells(trial.campaign)
     if name not in cells.index:
         return Cell(name, None, None, None, {}, trial)
     row = cells.loc[name]
@@ -114,24 +119,82 @@ def refuse_impossible(rows: pd.DataFrame, facts: CellFacts, loading: float | Non
     return said
 
 
-def rows_for_area(ledger: Ledger, campaign: str, cell: str, *, area_cm2: float) -> pd.DataFrame | None:
-    """Rows of a cell's record whose capacity per area is another with this area; None where none is."""
-    standing = ledger.cycling(campaign, with_excluded=True)
-    mine = standing[standing["subject"].eq(cell)]
-    new = mine[["subject", "cycle", "partial", "file", "flags"]].copy()
+def given_in(unit: str, trial: Trial) -> str:
+    """How a row says that its capacities were not given in mAh: they follow when the mass, area or share of active changes."""
+    share = f" with {trial.recipe.get('active_wt_pct'):.9g} wt% active" if unit.endswith("composite") else ""
+    return f"given in {unit}{share}"
+
+
+def rows_with(ledger: Ledger, before: Cell, new: Mapping[str, Any]) -> pd.DataFrame | None:
+    """Rows of a cell's record that are others with a corrected mass or area; None where none is.
+
+    What was given stands: mAh as the cycler counted it, mAh/cm2 of a table, mAh/g of a table or a typed value. The rest is
+    reckoned again: per cm2 from mAh and area, mAh from mAh/cm2 and area, mAh from mAh/g and mass.
+    """
+    standing = ledger.cycling(before.trial.campaign, with_excluded=True)
+    mine = standing[standing["subject"].eq(before.id)]
+    mass, area = (number(new.get(n, getattr(before, n))) for n in ("active_mass_mg", "area_cm2"))
+    heavier = mass / before.active_mass_mg if mass and before.active_mass_mg else 1.0
+    denser = (loading_mg_cm2(before, new) or 1.0) / (loading_mg_cm2(before, {}) or 1.0)
+    flags = mine["flags"].fillna("")
+    per_gram, per_area = (flags.str.contains(f"given in {unit}", regex=False) for unit in ("mAh/g", "mAh/cm2"))
+    rows = mine[["subject", "cycle", "partial", "file", "flags"]].copy()
     changed = pd.Series(False, index=mine.index)
     for areal, amount in AREAL.items():
-        value = mine[amount] / area_cm2
-        new[areal] = value
-        changed |= value.notna() & ~((value - mine[areal]).abs() <= 1e-9 * value.abs())
-    return new[changed].reset_index(drop=True) if changed.any() else None
+        total = mine[amount].where(~per_gram, mine[amount] * heavier)
+        by_area = mine[areal].where(~per_gram, mine[areal] * denser)
+        if area:
+            total = total.where(~per_area, by_area * area)
+            by_area = by_area.where(per_area | total.isna(), total / area)
+        for column, value in ((amount, total), (areal, by_area)):
+            rows[column] = value
+            changed |= value.notna() & ~((value - mine[column]).abs() <= 1e-9 * value.abs())
+    return rows[changed].reset_index(drop=True) if changed.any() else None
+
+
+def doubts_with(session: Session, cell: Cell, new: Mapping[str, Any]) -> list[str]:
+    """Check the whole record of a cell as it would stand with a corrected mass or area.
+
+    Returns:
+        Sentences about values that hardly can be.
+
+    Raises:
+        Refusal: with these values the record could not be (ten times the theory).
+    """
+    standing = session.ledger.cycling(session.name, with_excluded=True)
+    mine = standing[standing["subject"].eq(cell.id)].set_index("cycle")
+    rows = rows_with(session.ledger, cell, new)
+    if rows is not None:
+        mine.update(rows.set_index("cycle")[list(AREAL)])
+    return refuse_impossible(mine.reset_index(), facts_of(session, cell, new), loading_mg_cm2(cell, new), cell.id)
 
 
 def tell(ledger: Ledger, cell: str, new: Mapping[str, Any], *, key: str, by: str, at: Any, why: str) -> None:
-    """Give a known cell other values; what its record holds per area follows in the same write."""
-    area, campaign = new.get("area_cm2"), ledger.trial(cell).campaign
-    rows = rows_for_area(ledger, campaign, cell, area_cm2=float(area)) if area else None
+    """Give a known cell other values; what its record holds per area and per gram follows in the same write."""
+    rows = rows_with(ledger, _known(ledger, cell), new) if {"area_cm2", "active_mass_mg"} & set(new) else None
     ledger.amend(why=why, subjects={cell: dict(new)}, cycling=rows, key=key, at=at, by=by)
+
+
+def share_follows(ledger: Ledger, name: str, *, by: str, at: datetime) -> None:
+    """Reckon again what was given per gram of composite, where the trial's share of active is another by now. Repeatable."""
+    trial = ledger.trial(name)
+    share = number(trial.recipe.get("active_wt_pct"))
+    standing = ledger.cycling(trial.campaign, with_excluded=True)
+    mine = standing[standing["trial"].eq(trial.id)]
+    was = mine["flags"].astype("string").str.extract(r"of composite with (\S+) wt% active")[0].astype(float)
+    stale = was.notna() & ((was - (share or 0.0)).abs() > 1e-6)
+    if not share or not stale.any():
+        return
+    old = mine[stale]
+    rows = old[["subject", "cycle", "partial", "file"]].copy()
+    for column in (*AREAL, *AREAL.values()):
+        rows[column] = old[column] * was[stale] / share
+    rows["flags"] = [
+        text.replace(f"with {before:.9g} wt%", f"with {share:.9g} wt%")
+        for text, before in zip(old["flags"], was[stale], strict=True)
+    ]
+    why = f"given per gram of composite; its share of active is {share:.6g} wt%"
+    ledger.amend(cycling=rows, why=why, key=f"share {trial.id} after {ledger.seq}", at=at, by=by)
 
 
 def others_run(session: Session, cell: str) -> bool:

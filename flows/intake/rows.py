@@ -39,7 +39,7 @@ class CellRows:
     cut: bool
 
 
-def ledger_rows(found: CyclingFile, cell: str, *, offset: int = 0, finished: bool = False) -> CellRows:
+def ledger_rows(found: CyclingFile, cell: str, *, given: str = "", offset: int = 0, finished: bool = False) -> CellRows:
     """Cycles with a discharge that is over; one that a longer version of the file may still change is marked partial."""
     table = found.cycles[found.cycles["cycle"] > 0]
     over = table["discharge_state"].isin(["complete", "ended"]) & table["discharge_capacity_mAh"].notna()
@@ -52,16 +52,17 @@ def ledger_rows(found: CyclingFile, cell: str, *, offset: int = 0, finished: boo
     )
     open_end = (open_end if found.start == "discharge" else False) | table["discharge_state"].eq("ended")
     rows["partial"] = False if finished else open_end[over]
-    rows["flags"] = [flags_of(found.findings, int(cycle)) for cycle in rows["cycle"]]
+    rows["flags"] = [flags_of(found.findings, int(cycle), given=given) for cycle in rows["cycle"]]
     rows["cycle"] += offset
     certain = table.loc[over & ~table["discharge_state"].eq("ended"), "cycle"]
     cut = bool(len(table) and not over.iloc[-1])
     return CellRows(rows.reset_index(drop=True), int(certain.max()) + offset if len(certain) else 0, cut)
 
 
-def flags_of(findings: tuple[Finding, ...], cycle: int) -> str | None:
-    """What the checks said of one cycle, for its row."""
-    said = [
+def flags_of(findings: tuple[Finding, ...], cycle: int, *, given: str = "") -> str | None:
+    """What the checks said of one cycle, and what it was given in where that was not mAh, for its row."""
+    said = [given] if given else []
+    said += [
         f"{finding.level}: {finding.sentence}"
         for finding in findings
         if finding.cycle == cycle and finding.level in ("flag", "warning")

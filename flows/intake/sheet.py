@@ -42,6 +42,8 @@ def take(session: Session, file: Kept, by: str) -> Taken:
         plan = _Plan(session, sheet, file.name, by)
     for step in plan.steps:
         step()
+    for trial in {row.trial for row in sheet.rows if row.done}:
+        cells.share_follows(session.ledger, trial, by=by, at=now())
     session.ledger.register_file(
         session.name, file.sha256, name=file.name, size=file.size, at=now(), by=by, details={"kind": "sheet"}
     )
@@ -223,6 +225,7 @@ class _Plan:
             self._area_follows(cell)
         elif new:
             changes = dict(new)
+            self.notes += cells.doubts_with(self.session, cells.cell_of(self.session, cell.id), changes)
             self._add(
                 lambda key: cells.tell(
                     self.ledger, cell.id, changes, key=key, by=self.by, at=now(), why=f"so says {self.name}"
@@ -291,7 +294,11 @@ class _Plan:
                 fresh.append(position)
                 continue
             old = standing.loc[values["cycle"]]
-            wrong = [n for n in values if n not in ("subject", "cycle") and pd.notna(values[n]) and values[n] != old[n]]
+            wrong = [
+                n
+                for n in values
+                if n not in ("subject", "cycle", "flags") and pd.notna(values[n]) and values[n] != old[n]
+            ]
             if wrong and pd.notna(old["file"]):
                 self._keep_the_files(values, old, str(wrong[0]))
             elif wrong:

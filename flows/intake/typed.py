@@ -13,6 +13,8 @@ from flows.intake.cells import Cell
 
 _TYPED = re.compile(r"(discharge|charge)_(?:areal_)?capacity_cycle_(\d+)_(mAh_cm2|mAh_g_composite|mAh_g_active|mAh)")
 
+_GIVEN = {"mAh_cm2": "mAh/cm2", "mAh_g_active": "mAh/g", "mAh_g_composite": "mAh/g of composite"}
+
 
 def rows(outcome: Mapping[str, float], cell: Cell, facts: Mapping[str, float], place: str) -> pd.DataFrame:
     """Typed values as one row a cycle: mAh and mAh/cm2, as far as the cell's mass and area allow.
@@ -20,7 +22,7 @@ def rows(outcome: Mapping[str, float], cell: Cell, facts: Mapping[str, float], p
     Raises:
         Refusal: a column that is no capacity of a cycle, or one that needs a mass or an area which nobody gave.
     """
-    found: dict[int, dict[str, float]] = {}
+    found: dict[int, dict[str, float | str]] = {}
     for name, value in outcome.items():
         match = _TYPED.fullmatch(name)
         if match is None:
@@ -36,6 +38,8 @@ def rows(outcome: Mapping[str, float], cell: Cell, facts: Mapping[str, float], p
         row[f"{kind}_areal_capacity_mAh_cm2"] = areal
         if amount is not None:
             row[f"{kind}_capacity_mAh"] = amount
+        if unit != "mAh":
+            row["flags"] = cells.given_in(_GIVEN[unit], cell.trial)
     return pd.DataFrame([{"subject": cell.id, "cycle": cycle, **values} for cycle, values in sorted(found.items())])
 
 

@@ -7,12 +7,14 @@ import os
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from lab_kit import AREA, MASS, capacity_csv, content, cycler_csv, fill, lab, sheet_of
 
 from campaign.errors import Refusal
-from flows import take_in
-from flows.session import Session
+from campaign.trial import read_id
+from flows import corrections, people, take_in
+from flows.session import Session, now
 from flows.take_in import take_in as take
 
 CELL = "T0001-M1-C1"
@@ -223,6 +225,61 @@ def test_a_file_in_mAh_waits_for_its_area_and_a_corrected_area_is_followed(sessi
         assert per_cm2.to_list() == pytest.approx([3.0 / area, 2.9 / area], abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("unit", "per_mAh"),
+    [("mAh", 1.0), ("mAh/g", 1000 / MASS), ("mAh/g_composite", 250 / MASS), ("mAh/cm2", 1 / AREA)],
+)
+def test_what_a_table_gave_stands_when_mass_and_area_are_corrected(
+    session: Session, tmp_path: Path, unit: str, per_mAh: float
+) -> None:
+    def table(count: int) -> Path:
+        rows = [f"{n},{(3 - 0.1 * n) * per_mAh},{(2.9 - 0.1 * n) * per_mAh}" for n in range(1, count + 1)]
+        path = tmp_path / f"{CELL}.csv"
+        path.write_text("\n".join([f"cycle,discharge capacity ({unit}),charge capacity ({unit})", *rows, ""]))
+        return path
+
+    take(session, table(2), by="Ada", active_mass_mg=MASS, area_cm2=AREA)
+    act = people.Act("Bo", now(), "weighed again")
+    corrections.amend(session, read_id(CELL), {"active_mass_mg": 1.25 * MASS, "area_cm2": 1.1 * AREA}, act)
+    corrections.amend(session, read_id(CELL), {"active_mass_mg": 1.5 * MASS}, act)
+    said = take(session, table(4), by="Ada")
+    assert "2 new rows" in said.sentence
+    grown = {"mAh": 1.0, "mAh/g": 1.5, "mAh/g_composite": 1.5, "mAh/cm2": 1.1}[unit]
+    record = session.ledger.cycling(session.name)
+    for kind, first in (("discharge", 2.9), ("charge", 2.8)):
+        expected = [grown * (first - 0.1 * n) for n in range(4)]
+        assert record[f"{kind}_capacity_mAh"].to_list() == pytest.approx(expected)
+        per_area = [value / (1.1 * AREA) for value in expected]
+        assert record[f"{kind}_areal_capacity_mAh_cm2"].to_list() == pytest.approx(per_area)
+
+
+def test_what_was_given_per_gram_of_composite_follows_the_share_that_was_weighed(
+    session: Session, tmp_path: Path
+) -> None:
+    path = tmp_path / f"{CELL}.csv"
+    path.write_text("cycle,discharge capacity (mAh/g_composite)\n1,200\n2,190\n")
+    take(session, path, by="Ada", active_mass_mg=MASS, area_cm2=AREA)
+    assert capacities(session) == pytest.approx({1: 0.2 * MASS / 0.25, 2: 0.19 * MASS / 0.25})
+    act = people.Act("Bo", now(), "weighed")
+    weighed = {"weighed_active_g": 0.5, "weighed_sse_g": 1.0, "weighed_carbon_g": 1.0}
+    people.mixed(session.ledger, "T0001", act, done={}, weighed=weighed, details={})
+    assert capacities(session) == pytest.approx({1: 0.2 * MASS / 0.2, 2: 0.19 * MASS / 0.2})
+    path.write_text(path.read_text() + "3,180\n")
+    take(session, path, by="Ada")
+    amended = people.Act("Bo", now(), "a typing error")
+    corrections.amend(session, read_id("T0001"), {"active_wt_pct": 30.0}, amended)
+    assert capacities(session) == pytest.approx({n: (0.21 - 0.01 * n) * MASS / 0.3 for n in (1, 2, 3)})
+
+
+def test_a_mass_with_which_the_record_could_not_be_is_refused(session: Session, tmp_path: Path) -> None:
+    take(session, cycler_csv(tmp_path / f"{CELL}.csv", [3.0, 2.9]), by="Ada", area_cm2=AREA, active_mass_mg=MASS)
+    seq, act = session.ledger.seq, people.Act("Bo", now(), "typo")
+    with pytest.raises(Refusal, match=r"T0001-M1-C1: cycle 1, discharge of 3.75 mAh/cm2 is 56\.\d times"):
+        corrections.amend(session, read_id(CELL), {"active_mass_mg": MASS / 100}, act)
+    assert session.ledger.seq == seq
+    assert "is the mass right?" in corrections.amend(session, read_id(CELL), {"active_mass_mg": MASS / 3}, act)
+
+
 def test_a_table_per_cm2_needs_no_area(session: Session, tmp_path: Path) -> None:
     take(session, capacity_csv(tmp_path / f"{CELL}.csv", range(1, 6)), by="Ada")
     table = session.ledger.cycling(session.name)
@@ -245,10 +302,6 @@ def test_what_cannot_be_is_refused_and_what_hardly_can_be_is_flagged_on_its_row(
 
 
 def test_a_persons_correction_stays_when_the_file_grows(session: Session, tmp_path: Path) -> None:
-    import pandas as pd
-
-    from flows.session import now
-
     take(session, cycler_csv(tmp_path / f"{CELL}.csv", [3.0, 2.9]), by="Ada", area_cm2=AREA)
     new = pd.DataFrame([{"subject": CELL, "cycle": 1, "discharge_capacity_mAh": 2.95}])
     session.ledger.amend(cycling=new, why="leak current", key="1", at=now(), by="Ada")

@@ -213,6 +213,25 @@ def test_a_reader_that_is_killed_is_one_sentence_and_the_next_file_is_read(tmp_p
     assert ingest.inspect(path).rows == 1
 
 
+def test_a_reader_whose_caller_is_killed_ends_without_a_word(tmp_path):
+    path = tmp_path / "long.csv"
+    rows = "".join(f"{n},-1,{2.5 - n * 1e-6}\n" for n in range(200_000))
+    path.write_text(f"time (s),current (mA),voltage (V)\n{rows}")
+    program = f"import ingest, pathlib; print(1, flush=True); ingest.inspect(pathlib.Path({str(path)!r}))"
+    caller = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(ingest.__file__).parent.parent,
+    )  # fmt: skip
+    assert caller.stdout.readline() == "1\n"
+    folder = Path(f"/proc/{caller.pid}/task/{caller.pid}/children")
+    while not folder.read_text():  # until the reading process is there, and with it the request in its pipe
+        time.sleep(0.01)
+    time.sleep(0.1)
+    caller.kill()
+    _, said = caller.communicate(timeout=60)  # ends when the reading process, which inherited the pipe, has ended
+    assert said == ""
+
+
 def test_the_parent_stays_small(tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     path = tmp_path / "far.xlsx"

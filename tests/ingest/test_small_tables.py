@@ -1,6 +1,7 @@
 """Numbers, units, dates, earlier work and powder results."""
 
 import math
+import time
 
 import pandas as pd
 import pytest
@@ -68,16 +69,41 @@ def test_what_is_no_number_is_refused(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["04/03/2026", "4.3.26", "13/03/2026", "March 2026", "2026-13-01", "2026-02-30", "12:30", "1", "46085x"]
+    "text",
+    [
+        "04/03/2026",
+        "4.3.26",
+        "13/03/2026",
+        "March 2026",
+        "2026-13-01",
+        "2026-02-30",
+        "12:30",
+        "1",
+        "46085x",
+        "0026-03-04",
+        "9999-03-04",
+    ],
 )
 def test_dates_that_are_ambiguous_or_none_are_refused(text):
     with pytest.raises(ValueError, match=r"\w"):
         numbers.moment(text)
 
 
-def test_dates_have_a_zone_and_end_in_utc():
-    assert numbers.moment("2026-03-04T10:30+02:00").isoformat() == "2026-03-04T08:30:00+00:00"
-    assert numbers.moment("46085.5").isoformat() == "2026-03-04T12:00:00+00:00"
+@pytest.mark.parametrize(
+    ("place", "winter", "summer"), [("UTC", 12, 12), ("Europe/Berlin", 11, 10), ("Asia/Shanghai", 4, 4)]
+)
+def test_dates_without_a_zone_are_local_time(place, winter, summer, monkeypatch):
+    monkeypatch.setenv("TZ", place)
+    time.tzset()
+    try:
+        assert numbers.moment("2026-03-04T10:30+02:00").isoformat() == "2026-03-04T08:30:00+00:00"
+        assert numbers.moment("2026-03-04T10:30Z").isoformat() == "2026-03-04T10:30:00+00:00"
+        for noon in ("2026-03-04 12:00", "46085.5"):
+            assert numbers.moment(noon).isoformat() == f"2026-03-04T{winter:02d}:00:00+00:00"
+        assert numbers.moment("2026-07-04 12:00").isoformat() == f"2026-07-04T{summer:02d}:00:00+00:00"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(
