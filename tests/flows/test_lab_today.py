@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from lab_kit import AREA, cycler_csv, lab
+from lab_kit import AREA, DECISION, cycler_csv, lab
 
 from flows import people
 from flows.people import Act
@@ -27,6 +28,17 @@ def test_what_to_mix_in_grams_and_hours_on_the_clock(session: Session) -> None:
     assert first.weigh_g == pytest.approx({"S": 0.25, "LPSCl": 0.5, "KB+C45": 0.25, "balls": 5.0})
     assert first.clock_h == pytest.approx(6.0)
     assert "H2S" in first.warnings[0] and "inert" in first.warnings[0]
+
+
+def test_a_recipe_that_may_melt_its_active_is_warned_of(session: Session) -> None:
+    hot = session.spec.designs(pd.DataFrame({"speed_rpm": [2000.0, 2000.0], "time_h": [5.0, 5.0]}))
+    hot["ball_ratio"], hot["active"] = 8.0, ["S", "Te"]  # more balls, more heat; Te melts at 450 degC
+    session.ledger.propose("bench", hot, DECISION, evaluator="lab", trials_seen=4, key="hot", at=now(), by="Ada")
+    said = {batch.trial: " ".join(batch.warnings) for batch in today(session).mix}
+    assert "S melts at 115 degC: watch the temperature" in said["T0005"]
+    assert "degC in the vessel" in said["T0005"]
+    assert [name for name, text in said.items() if "melts" in text] == ["T0005"]
+    assert "Te dust is toxic" in said["T0006"] and "toxic" not in said["T0005"]
 
 
 def test_the_list_follows_the_work(session: Session, tmp_path: Path) -> None:
