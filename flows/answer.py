@@ -10,14 +10,14 @@ import pandas as pd
 
 from campaign import outcome
 from campaign.spec import CampaignSpec, Range, Stopping
-from flows.choose import Chooser
+from flows.choose import Chooser, data_hash
 from flows.session import Session
 from review.words import label
 
 if TYPE_CHECKING:
     from surrogate import Optimiser
 
-_GRID = 41
+_GRID = 31
 """Points along each axis of the speed x time surface."""
 _UNIDENTIFIED = 0.25
 """An axis is called unidentified where moving along all of it changes the expected outcome by less than this share of the
@@ -51,8 +51,23 @@ class Answer:
     electrolytes: pd.DataFrame
 
 
+_last: dict[tuple[str, str], Answer] = {}
+"""The newest answer of this process: report, MLflow and the printed end of a run ask for the same one."""
+
+
 def answer(session: Session, choice: Chooser) -> Answer | None:
-    """Ask the chooser what it would recommend now; None while there is no result."""
+    """Say what the chooser would recommend now; None while there is no result. The same evidence gives the same answer."""
+    asked = (session.spec.canonical(), data_hash(choice.evidence))
+    if asked not in _last:
+        found = _ask(session, choice)
+        if found is None:
+            return None
+        _last.clear()
+        _last[asked] = found
+    return _last[asked]
+
+
+def _ask(session: Session, choice: Chooser) -> Answer | None:
     spec = session.spec
     known = (
         choice.evidence.values[spec.objective.outcome].dropna()

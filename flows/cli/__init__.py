@@ -39,6 +39,7 @@ _COMMANDS = {
     "facts": ("physics", "the paper's rows beside the model's, with residuals"),
     "calibrate": ("physics", "refit the physics to the campaign's own measurements"),
     "rehearse": ("rehearse", "the whole campaign against virtual labs: days, cells, chance of success"),
+    "serve": ("serve", "MLflow's pages, a Prefect server and the schedule of the campaigns, until stopped"),
     "export": ("ledger", "the whole ledger and its raw files as CSV, Parquet or JSON"),
     "backup": ("ledger", "a checked copy of the running ledger"),
     "restore": ("ledger", "put a backup or an export back"),

@@ -60,11 +60,19 @@ def healthy(url: str) -> bool:
         return False
 
 
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
 @pytest.fixture
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return _free_ports(1)[0]
 
 
 def test_run_is_one_flow_on_the_embedded_server(write_campaign: Write, data_dir: Path) -> None:
@@ -126,16 +134,41 @@ def test_a_deployed_schedule_really_fires(
         with process(worker, tmp_path / "worker.log", env, tmp_path):
             ledger = data_dir / "ledger.db"
 
-            def answered() -> bool:
-                return ledger.exists() and _completed(ledger) == 3
-
-            wait_for("tick that a schedule fired", answered, tmp_path / "worker.log", seconds=240)
+            wait_for(
+                "tick that a schedule fired", lambda: _completed(ledger) == 3, tmp_path / "worker.log", seconds=240
+            )
     shutil.rmtree(data_dir / "prefect", ignore_errors=True)
+
+
+def test_serve_starts_pages_and_a_schedule_and_stops_them_all(
+    write_campaign: Write, data_dir: Path, tmp_path: Path
+) -> None:
+    campaign = write_campaign(("trials: 6", "trials: 3"))
+    ports = [str(port) for port in _free_ports(2)]
+    words = ["serve", campaign, "--cron", "* * * * *", "--mlflow-port", ports[0], "--prefect-port", ports[1]]
+    log = tmp_path / "serve.log"
+    with process([BIN / "mixwright", *words], log, dict(os.environ), tmp_path) as bench:
+        wait_for("schedule", lambda: "schedule: runs" in log.read_text(), log)
+        assert healthy(f"http://127.0.0.1:{ports[0]}/health") and healthy(f"http://127.0.0.1:{ports[1]}/api/health")
+        wait_for("tick of the schedule", lambda: _completed(data_dir / "ledger.db") == 3, log, seconds=120)
+        again = subprocess.run([BIN / "mixwright", *map(str, words)], capture_output=True, text=True, check=False)
+        assert again.returncode == 1 and f"wants port {ports[0]}, which is taken" in again.stderr
+        bench.send_signal(signal.SIGTERM)
+        assert bench.wait(60) == 0
+    assert not healthy(f"http://127.0.0.1:{ports[0]}/health") and not healthy(f"http://127.0.0.1:{ports[1]}/api/health")
+
+
+def test_serve_refuses_what_is_no_schedule(write_campaign: Write, run: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, err = run("serve", write_campaign(), "--cron", "daily at six")
+    assert code == 1 and not out
+    assert "--cron 'daily at six' is no schedule" in err and "0 6 * * *" in err
 
 
 def _completed(ledger: Path) -> int:
     import sqlite3
 
+    if not ledger.exists():
+        return 0
     with sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=10) as connection:
         try:
             query = "SELECT count(*) FROM trial WHERE evaluator = 'physics' AND state = 'completed'"
