@@ -51,13 +51,13 @@ class Answer:
     electrolytes: pd.DataFrame
 
 
-_last: dict[tuple[str, str], Answer] = {}
+_last: dict[tuple[str, str, str], Answer] = {}
 """The newest answer of this process: report, MLflow and the printed end of a run ask for the same one."""
 
 
 def answer(session: Session, choice: Chooser) -> Answer | None:
     """Say what the chooser would recommend now; None while there is no result. The same evidence gives the same answer."""
-    asked = (session.spec.canonical(), data_hash(choice.evidence))
+    asked = (session.settings.ledger_url, session.spec.canonical(), data_hash(choice.evidence))
     if asked not in _last:
         found = _ask(session, choice)
         if found is None:
