@@ -112,7 +112,9 @@ def _trial_run(
     values = "measured" if is_measured(str(row["evaluator"])) else "simulated"
     return RunContent(
         key=f"{view.name}/{row['trial_id']}/{text(row.get('revision', 1))}",
-        name=_cut(f"{short_recipe(recipe) or 'trial'} ({row['trial_id']})", "name"),
+        name=_cut(
+            f"{values}: {short_recipe(recipe) or 'trial'} ({row['trial_id']})", "name"
+        ),  # lists cut names at their end
         status=status,
         start_ms=start_ms,
         end_ms=end_ms if status in ("FINISHED", "FAILED", "KILLED") else None,

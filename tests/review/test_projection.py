@@ -110,9 +110,10 @@ def test_a_trial_reads_without_training(uri: str) -> None:
     assert run.data.params["sse"] == row["sse"]
     assert run.data.metrics[OBJECTIVE] == float(f"{row[OBJECTIVE]:.4g}")
     assert {run.data.tags[name] for name in ("evaluator", "values", "state")} == {"physics", "simulated", "completed"}
-    assert run.info.run_name.endswith("(T001)")
+    assert run.info.run_name.startswith("simulated: ") and run.info.run_name.endswith("(T001)")
     assert "rpm" in run.info.run_name
-    assert runs_of(uri)["paper-2000rpm-5h"].data.tags["values"] == "measured"
+    published = runs_of(uri)["paper-2000rpm-5h"]
+    assert published.data.tags["values"] == "measured" and published.info.run_name.startswith("measured: ")
     parent = runs_of(uri, kind="campaign")["campaign"]
     assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
 
