@@ -12,8 +12,8 @@ from campaign import quantity
 from campaign.errors import Refusal
 from campaign.names import nearest
 from campaign.recipe import PROTOCOL_COLUMNS, RECIPE_COLUMNS, TEXT_COLUMNS
-from campaign.trial import SubjectId, read_id
-from flows.intake import cells
+from campaign.trial import SubjectId
+from flows.intake import cells, whose
 from flows.people import Act
 from flows.session import Session
 from ingest import numbers
@@ -31,12 +31,12 @@ _TEXT = (*TEXT_COLUMNS, "channel", "label", "file", "note", "sse_lot", "mixed_by
 
 
 def subject_of(session: Session, text: str) -> SubjectId:
-    """Read a subject of this campaign.
+    """Read a subject of this campaign: its id, or the lab's own name of a cell.
 
     Raises:
         Refusal: no id, or of another campaign.
     """
-    named = read_id(text)
+    named = whose.subject_named(session.ledger, text)
     trial = session.ledger.trial(str(named))
     if trial.campaign != session.name:
         raise Refusal(f"{named} belongs to campaign {trial.campaign!r}, not to {session.name!r}")
@@ -81,8 +81,8 @@ def amend(
     key = act.key("amend", subject, cycle or "", json.dumps(values, sort_keys=True))
     told = ", ".join(f"{name} {value}" for name, value in values.items())
     if cycle is not None:
-        _amend_cycle(session, subject, values, act, cycle=cycle, key=key)
-        return f"{subject}, cycle {cycle}: {told}"
+        doubts = _amend_cycle(session, subject, values, act, cycle=cycle, key=key)
+        return "; ".join([f"{subject}, cycle {cycle}: {told}", *doubts])
     if subject.kind == "cell":
         told = "; ".join([told, *_amend_cell(session, str(subject), values, act, key)])
     elif subject.kind == "mix":
@@ -95,7 +95,8 @@ def amend(
 
 def _amend_cycle(
     session: Session, subject: SubjectId, values: Mapping[str, Any], act: Act, *, cycle: int, key: str
-) -> None:
+) -> list[str]:
+    """Correct one cycle; returns sentences about what then hardly can be, which its row carries as a flag too."""
     _check_names(values, _CYCLE, f"{subject}, cycle {cycle}")
     table = session.ledger.cycling(session.name, with_excluded=True)
     mine = table[table["subject"].eq(str(subject)) & table["cycle"].eq(cycle)]
@@ -110,6 +111,7 @@ def _amend_cycle(
         "partial": mine["partial"].iloc[0],
         **values,
     }
+    doubts: list[str] = []
     if subject.kind == "cell":
         cell = cells.cell_of(session, str(subject))
         for areal, amount in cells.AREAL.items():  # what is given in mAh is followed by what is given per cm2, and back
@@ -117,9 +119,11 @@ def _amend_cycle(
                 row[areal] = values[amount] / cell.area_cm2
             elif areal in values and amount not in values and cell.area_cm2:
                 row[amount] = values[areal] * cell.area_cm2
-        new = pd.DataFrame([row])
-        cells.refuse_impossible(new, cells.facts_of(session, cell, {}), cells.loading_mg_cm2(cell, {}), str(subject))
+        doubts = cells.doubts_of_cycle(session, cell, row)
+        given = [cells.given_in("mAh/cm2", cell.trial)] if set(values) <= set(cells.AREAL) else []
+        row["flags"] = "; ".join([*given, *(f"flag: {doubt}" for doubt in doubts)]) or None
     session.ledger.amend(cycling=pd.DataFrame([row]), why=str(act.why), key=key, at=act.at, by=act.by)
+    return doubts
 
 
 def _amend_cell(session: Session, cell: str, values: Mapping[str, Any], act: Act, key: str) -> list[str]:

@@ -13,7 +13,7 @@ import pandas as pd
 from campaign.errors import Refusal
 from campaign.recipe import complete
 from campaign.trial import SubjectId, Trial, read_id
-from flows.intake import cells
+from flows.intake import cells, whose
 from store import Ledger
 
 
@@ -64,7 +64,7 @@ def mixed(
     if named.kind == "cell":
         raise Refusal(f"{named} is a cell; what is mixed is {named.mix}")
     if target in known:
-        stands = {name: json.loads(str(mine.loc[target, name] or "{}")) for name in ("recipe_done", "details")}
+        stands = {name: json.loads(str(mine.loc[target, name])) for name in ("recipe_done", "details")}
         said = {"recipe_done": recipe, "details": facts}
         return _mixed_before(ledger, trial, target, act, stands=stands, said=said, other=_next_mix(target, mine.index))
     made = ledger.mixed(
@@ -146,7 +146,7 @@ def start(ledger: Ledger, subject: str, act: Act, *, channel: str | None, facts:
     Raises:
         Refusal: the channel is taken, the cell runs already with other values, or its test is over.
     """
-    named = read_id(subject)
+    named = whose.subject_named(ledger, subject)
     trial = ledger.trial(str(named))
     table = ledger.cells()
     target = _which_cell(named, table)
@@ -162,7 +162,8 @@ def start(ledger: Ledger, subject: str, act: Act, *, channel: str | None, facts:
         )
     needed = [name for name in ("active_mass_mg", "area_cm2") if name not in facts and _empty(table, target, name)]
     hint = f"; its {' and '.join(needed)} can be given now or with the lab sheet" if needed else ""
-    return f"{target} runs" + (f" on channel {channel}" if channel else "") + hint + _late(trial)
+    doubt = "".join(f"; {text}" for text in cells.mass_doubts(cells.known(ledger, target), facts))
+    return f"{target} runs" + (f" on channel {channel}" if channel else "") + hint + _late(trial) + doubt
 
 
 def _which_cell(named: SubjectId, table: pd.DataFrame) -> str:
@@ -218,7 +219,7 @@ def stop(ledger: Ledger, subject: str, act: Act) -> str:
     Raises:
         Refusal: there is no such cell, or several that it could mean.
     """
-    named = read_id(subject)
+    named = whose.subject_named(ledger, subject)
     trial = ledger.trial(str(named))
     table = ledger.cells(trial.campaign)
     mine = [name for name in table.index if str(name).startswith(f"{named}-") or str(name) == str(named)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from campaign.errors import Refusal
 from campaign.names import nearest
@@ -79,9 +79,19 @@ def read(path: Path, place: str, *, converted: str | None, limits: Limits) -> Fo
         return from_table(binary.parquet(path, place, limits=limits))
     if head.startswith(b"\x00\x01\x00\x00Standard "):
         return _arbin_res(binary.access_database(path, place))
-    return _text(path, place, limits=limits)
+    try:
+        return _text(path, place, limits=limits)
+    except Refusal as refusal:
+        ending = PurePath(place).suffix.lower()
+        if ending not in _BINARY:
+            raise
+        raise Refusal(
+            f"{place}: its name ends in {ending}, but it does not begin like such a file; it was damaged or cut when it was "
+            f"copied: copy it again (read as text: {str(refusal).removeprefix(place).lstrip(',: ')})"
+        ) from None
 
 
+_BINARY = frozenset({".nda", ".ndax", ".mpr", ".res", ".xlsx", ".parquet"})
 _NEWARE_LIBRARIES = (
     "polars",
     "fastnda",

@@ -79,7 +79,11 @@ def moment(text: str) -> datetime:
             f"{year}-{month}-{day}T{int(hour or 0):02d}:{minute or '00'}:{second or '00'}.{(part or '0').ljust(6, '0')}"
         )
         zone = zone or ""
-        return _in_utc(datetime.fromisoformat(iso + (f"{zone[:3]}:{zone[3:]}" if len(zone) == 5 else zone)), text)
+        try:
+            read = datetime.fromisoformat(iso + (f"{zone[:3]}:{zone[3:]}" if len(zone) == 5 else zone))
+        except ValueError as error:
+            raise ValueError(f"{text!r} is no time: {error}") from None
+        return _in_utc(read, text)
     if re.fullmatch(r"\d{5}(\.\d+)?", cleaned, re.ASCII):
         days = timedelta(days=float(cleaned))
         return _in_utc(EXCEL_EPOCH + timedelta(seconds=round(days.total_seconds())), text)

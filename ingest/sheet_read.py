@@ -201,7 +201,8 @@ class _Reader:
                 raise Refusal(f"{where}: {error}") from None
         if column.kind == "state":
             if text.lower() not in layout.STATES:
-                raise Refusal(f"{where}: nobody knows the state {text!r}: {nearest(text, layout.STATES)}")
+                right = "; ".join(f"{state} ({meaning})" for state, meaning in layout.STATES.items())
+                raise Refusal(f"{where}: {text!r} is no state; right would be one of {right}")
             return text.lower()
         return text
 

@@ -20,6 +20,7 @@ from campaign.trial import Trial, read_id
 from store import schema
 from store.connection import transaction
 
+_JSON = frozenset({"recipe_done", "details", "protocol"})
 _TRIAL_HEAD = ("trial", "campaign", "campaign_version", "evaluator", "state", "planned", "seq", "at")
 
 
@@ -109,7 +110,7 @@ class Reader:
         return nearest(name, known) if known else "it has none yet"
 
     def mixes(self, campaign: str | None = None) -> pd.DataFrame:
-        """One row a mix, indexed by its id: trial, state, planned, `recipe_done` and `details` (JSON text), seq, at."""
+        """One row a mix, indexed by its id: trial, state, planned, `recipe_done`, `details` (JSON text, `{}` if none), seq."""
         return self._subject_table(
             "mix", campaign, ("trial", "state", "planned", "recipe_done", "details", "seq", "at")
         )
@@ -136,7 +137,10 @@ class Reader:
 
     def _subject_table(self, kind: str, campaign: str | None, columns: Sequence[str]) -> pd.DataFrame:
         records = [{**row, kind: row["id"]} for row in self._subjects(kind, campaign)]
-        return pd.DataFrame.from_records(records, columns=[kind, *columns]).set_index(kind)
+        table = pd.DataFrame.from_records(records, columns=[kind, *columns]).set_index(kind)
+        for name in _JSON.intersection(columns):  # pandas makes NaN of a None beside texts, and NaN is no text and true
+            table[name] = pd.Series([row[name] or "{}" for row in records], index=table.index, dtype=object)
+        return table
 
     # ---- results ---------------------------------------------------------------------------------------------------
     def results(

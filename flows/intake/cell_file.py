@@ -85,8 +85,9 @@ def record(session: Session, file: Kept, name: str, said: Said) -> Taken:
     new = rows.ledger_rows(found, name, given=given, offset=related.offset, finished=said.finished)
     rows.refuse_without_capacity(found, new.table, name)
     doubts = cells.refuse_impossible(new.table, facts, cells.loading_mg_cm2(cell, said.facts), found.name)
-    _correct_facts(session, cell, said, file)
-    return _write(session, file, found, cell, related, new, said, doubts)
+    doubts += cells.mass_doubts(cell, said.facts, usual_area_cm2=session.spec.lab.cell_area_cm2)
+    again = _correct_facts(session, cell, said, file)
+    return _write(session, file, found, cell, related, new, said, doubts, again)
 
 
 def read(file: Kept, cell: Cell, facts: CellFacts, *, finished: bool) -> CyclingFile:
@@ -139,6 +140,7 @@ def _write(
     new: rows.CellRows,
     said: Said,
     doubts: list[str],
+    again: str,
 ) -> Taken:
     ledger, name, key = session.ledger, cell.id, f"file {file.sha256} {cell.id}"
     standing = ledger.cycling(session.name, with_excluded=True)
@@ -160,14 +162,13 @@ def _write(
         gone = _left_behind(standing, new.table, name, related)
         at_now = f"{key} amended after {ledger.seq}"
         ledger.amend(cycling=new.table, withdraw_cycles=gone, why=said.why, key=at_now, at=now(), by=said.by)
-    words = " finished" if said.finished else f" with {sorted(said.facts.items())}" if said.facts else ""
-    answer = ledger.record(
-        cycling=new.table, unplanned=True, key=f"{key}{words} {_digest(new.table)}", at=now(), by=said.by
-    )
+    at_now = f"{key} after {ledger.seq}"  # rows that stand are recognised by what they say
+    answer = ledger.record(cycling=new.table, unplanned=True, key=at_now, at=now(), by=said.by)
     _begin(session, cell, said, key)
     ended = _complete(session, cell, new.whole, said, key)
     _register(session, file, found, name, related, said.by, cut=new.cut)
-    return _taken(session, file, found, cell, related, new, int(answer["cycles"]) + len(beside.typed), ended, doubts)
+    count = int(answer["cycles"]) + len(beside.typed)
+    return _taken(session, file, found, cell, related, new, count, ended, doubts, again)
 
 
 def _digest(table: pd.DataFrame) -> str:
@@ -185,15 +186,19 @@ def _left_behind(
     return gone[["subject", "cycle"]] if len(gone) else None
 
 
-def _correct_facts(session: Session, cell: Cell, said: Said, file: Kept) -> None:
-    """Mass and area that came with the file, where the cell stands with others."""
+def _correct_facts(session: Session, cell: Cell, said: Said, file: Kept) -> str:
+    """Mass and area that came with the file, where the cell stands with others. Returns what followed, for people."""
     if cell.state is None or cell.state == "planned":
-        return
+        return ""
     stands = {"active_mass_mg": cell.active_mass_mg, "area_cm2": cell.area_cm2}
     new = {name: value for name, value in said.facts.items() if stands[name] != value}
-    if new:
-        key = f"file {file.sha256} {cell.id} facts {sorted(new.items())} over {sorted(stands.items(), key=str)}"
-        cells.tell(session.ledger, cell.id, new, key=key, by=said.by, at=now(), why="told with a file")
+    if not new:
+        return ""
+    follow = cells.rows_with(session.ledger, cell, new)
+    key = f"file {file.sha256} {cell.id} facts after {session.ledger.seq}"  # repeated after a kill there is nothing new
+    cells.tell(session.ledger, cell.id, new, key=key, by=said.by, at=now(), why="told with a file")
+    told = ", ".join(f"{name} {value:g}" for name, value in new.items())
+    return f"{told} noted" + (f", {len(follow)} cycles reckoned again with it" if follow is not None else "")
 
 
 def _begin(session: Session, cell: Cell, said: Said, key: str) -> None:
@@ -277,6 +282,7 @@ def _taken(
     count: int,
     ended: str | None,
     doubts: list[str],
+    again: str,
 ) -> Taken:
     span = (
         f"cycles {new.table['cycle'].min()} to {new.table['cycle'].max()}"
@@ -284,7 +290,8 @@ def _taken(
         else "no cycle is whole yet"
     )
     planned = f" of {cell.planned_cycles} planned" if cell.planned_cycles else ""
-    parts = [f"{file.name}: {found.format}, {span}{planned}, {count} new rows for {cell.id}"]
+    parts = [f"{file.name}: {found.format}, {span}{planned}, {count} new row{'s' * (count != 1)} for {cell.id}"]
+    parts += [again] if again else []
     if related.sentence:
         parts.append(related.sentence)
     if len(new.table) and new.table["discharge_areal_capacity_mAh_cm2"].isna().any():

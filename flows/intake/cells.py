@@ -14,7 +14,7 @@ from campaign.errors import Refusal
 from campaign.trial import Trial, read_id
 from flows.session import Session
 from ingest import CellFacts
-from ingest.checks import HIGH_SHARE, MAX_THEORY
+from ingest.checks import HIGH_SHARE, MAX_CE, MAX_THEORY
 from ingest.findings import Start
 from store import Ledger
 
@@ -50,10 +50,11 @@ class Cell:
 
 def cell_of(session: Session, name: str) -> Cell:
     """Read one cell of the campaign."""
-    return _known(session.ledger, name)
+    return known(session.ledger, name)
 
 
-def _known(ledger: Ledger, name: str) -> Cell:
+def known(ledger: Ledger, name: str) -> Cell:
+    """Read one cell of any campaign of the ledger."""
     trial = ledger.trial(name)
     cells = ledger.cells(trial.campaign)
     if name not in cells.index:
@@ -125,6 +126,28 @@ def given_in(unit: str, trial: Trial) -> str:
     return f"given in {unit}{share}"
 
 
+def mass_doubts(cell: Cell, said: Mapping[str, Any], *, usual_area_cm2: float | None = None) -> list[str]:
+    """Say where a mass that is told now is far from what the recipe asks for: grams for milligrams, composite for active.
+
+    Args:
+        cell: the cell.
+        said: what is told of it.
+        usual_area_cm2: area of the lab's cells, for one whose own area nobody has said.
+    """
+    mass, asked = number(said.get("active_mass_mg")), number(cell.trial.protocol.get("loading_mg_cm2"))
+    own = number(said.get("area_cm2", cell.area_cm2))
+    area = own or usual_area_cm2
+    if not (mass and asked and area):
+        return []
+    factor = mass / (asked * area)
+    if 0.5 <= factor <= 2.0 or (own is None and 0.2 <= factor <= 5.0):
+        return []
+    return [
+        f"{cell.id}: an active mass of {mass:g} mg is {factor:.2g} times what {asked:g} mg/cm2 on {area:g} cm2 asks for; is it "
+        "the mass of active, in mg?"
+    ]
+
+
 def rows_with(ledger: Ledger, before: Cell, new: Mapping[str, Any]) -> pd.DataFrame | None:
     """Rows of a cell's record that are others with a corrected mass or area; None where none is.
 
@@ -166,12 +189,41 @@ def doubts_with(session: Session, cell: Cell, new: Mapping[str, Any]) -> list[st
     rows = rows_with(session.ledger, cell, new)
     if rows is not None:
         mine.update(rows.set_index("cycle")[list(AREAL)])
-    return refuse_impossible(mine.reset_index(), facts_of(session, cell, new), loading_mg_cm2(cell, new), cell.id)
+    doubts = refuse_impossible(mine.reset_index(), facts_of(session, cell, new), loading_mg_cm2(cell, new), cell.id)
+    return doubts + mass_doubts(cell, new, usual_area_cm2=session.spec.lab.cell_area_cm2)
+
+
+def doubts_of_cycle(session: Session, cell: Cell, row: Mapping[str, Any]) -> list[str]:
+    """Check one corrected cycle by itself and against its neighbours.
+
+    Returns:
+        Sentences about values that hardly can be.
+
+    Raises:
+        Refusal: a negative value, ten times the theory, or a coulombic efficiency of 300 % or more.
+    """
+    doubts = refuse_impossible(pd.DataFrame([row]), facts_of(session, cell, {}), loading_mg_cm2(cell, {}), cell.id)
+    standing = session.ledger.cycling(session.name, with_excluded=True)
+    mine = standing[standing["subject"].eq(cell.id)].set_index("cycle")
+    cycle, areal = int(row["cycle"]), list(AREAL)
+    mine.loc[cycle, areal] = [row.get(name, mine.at[cycle, name]) for name in areal]
+    out, back = (mine[name].astype(float) for name in areal)
+    back.index += 1 if cell.start == "discharge" else 0
+    efficiency = (out / back).dropna()
+    for number, value in efficiency[efficiency.index.isin([cycle, cycle + 1])].items():
+        if value >= MAX_CE:
+            raise Refusal(
+                f"{cell.id}: with this, cycle {number} has a coulombic efficiency (ce_out_in) of {value:.0%}, which cannot be; "
+                "is the value, or its unit, right?"
+            )
+        if not 0.5 <= value <= 1.2:
+            doubts.append(f"cycle {number} then has a coulombic efficiency (ce_out_in) of {value:.0%}")
+    return doubts
 
 
 def tell(ledger: Ledger, cell: str, new: Mapping[str, Any], *, key: str, by: str, at: Any, why: str) -> None:
     """Give a known cell other values; what its record holds per area and per gram follows in the same write."""
-    rows = rows_with(ledger, _known(ledger, cell), new) if {"area_cm2", "active_mass_mg"} & set(new) else None
+    rows = rows_with(ledger, known(ledger, cell), new) if {"area_cm2", "active_mass_mg"} & set(new) else None
     ledger.amend(why=why, subjects={cell: dict(new)}, cycling=rows, key=key, at=at, by=by)
 
 

@@ -88,7 +88,7 @@ class _Plan:
                 str(i),
                 str(r["state"]),
                 {
-                    "channel": r["channel"],
+                    "channel": None if pd.isna(r["channel"]) else str(r["channel"]),
                     "active_mass_mg": cells.number(r["active_mass_mg"]),
                     "area_cm2": cells.number(r["area_cm2"]),
                     "details": json.loads(r["details"] or "{}"),
@@ -97,6 +97,12 @@ class _Plan:
             for i, r in session.ledger.cells(session.name).iterrows()
         }
         self.cycling = session.ledger.cycling(session.name, with_excluded=True)
+        results = session.ledger.results(session.name, with_excluded=True)
+        self.measured = {
+            *self.cycling["trial"],
+            *results["trial"],
+            *(row.trial for row in sheet.rows if row.outcome or row.powder),
+        }
         self.powder: dict[tuple[str, str], tuple[float, int]] = {}
         self.tested: dict[int, _Known] = {}
         for part in (self._row, self._end_cell, self._end_trial):  # a trial ends when all its cells are known
@@ -107,6 +113,20 @@ class _Plan:
                 except Refusal as refusal:
                     text = str(refusal)
                     raise Refusal(text if text.startswith(self.place) else f"{self.place}: {text}") from None
+        self.notes += self._shared_channels()
+
+    def _shared_channels(self) -> list[str]:
+        """Two cells that run on one channel: one of the two is over, or the channel is mistyped."""
+        mine = {cell.id for cell in self.tested.values()}
+        holders: dict[str, list[str]] = {}
+        for cell in self.cells.values():
+            if cell.state == "running" and pd.notna(cell.values["channel"]):
+                holders.setdefault(str(cell.values["channel"]), []).append(cell.id)
+        return [
+            f"{self.name}: {' and '.join(cells)} run on channel {channel} at once; is one of them stopped, or a channel mistyped?"
+            for channel, cells in holders.items()
+            if len(cells) > 1 and mine.intersection(cells)
+        ]
 
     # ---- one row ---------------------------------------------------------------------------------------------------
     def _row(self, row: SheetRow) -> None:
@@ -143,6 +163,10 @@ class _Plan:
             self._trial_move(row, "fail", "failed")
         elif self.trials[row.trial] in TRANSITIONS["trial"]["complete"]:
             self._trial_move(row, "complete", "completed")
+            if row.trial not in self.measured:
+                self.notes.append(
+                    f"{self.place}: {row.trial} counts as completed, but nothing measured of it is here yet; hand in its file"
+                )
 
     # ---- mixes -----------------------------------------------------------------------------------------------------
     def _mix(self, row: SheetRow) -> _Known:

@@ -8,12 +8,15 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import PurePath
 
+import pandas as pd
+
 from campaign.errors import Refusal
 from campaign.names import nearest
 from campaign.trial import SubjectId, read_id
 from flows.session import Session
 from ingest import Assignment
 from ingest import find_cell as find
+from store import Ledger
 
 _SPELLED = re.compile(r"(?<![A-Za-z0-9])T\d{1,9}[-_ ]?M\d{1,4}[-_ ]?C\d{1,4}(?![A-Za-z0-9])", re.IGNORECASE)
 _TRIAL = re.compile(r"(?<![A-Za-z0-9])T\d{1,9}(?![A-Za-z0-9])", re.IGNORECASE)
@@ -28,7 +31,7 @@ def find_cell(session: Session, name: str, *, said: str | None, metadata_id: str
         Refusal: `said` names no cell of this campaign.
     """
     trials = set(session.ledger.trials(session.name).index)
-    labels = _labels(session)
+    labels = labels_of(session)
     if said is not None:
         return Assignment(cell_named(session, said, trials, labels), "said", "as said")
     known = {text: cell for text, cell in _ids_in(name).items() if cell in _cells_of(trials, cell)}
@@ -69,15 +72,29 @@ def cell_named(session: Session, said: str, trials: set[str], labels: Mapping[st
     return str(named)
 
 
+def subject_named(ledger: Ledger, text: str) -> SubjectId:
+    """Read an id of a trial, mix or cell, or the lab's own name of a cell (as typed into the sheet's `cell id`).
+
+    Raises:
+        Refusal: it is neither.
+    """
+    try:
+        return read_id(text)
+    except Refusal as refusal:
+        labels = _labels(ledger.cells())
+        if text.strip() in labels:
+            return read_id(labels[text.strip()])
+        known = f"; cells with a name of their own: {nearest(text, labels)}" if labels else ""
+        raise Refusal(f"{refusal}{known}") from None
+
+
 def labels_of(session: Session) -> dict[str, str]:
     """The lab's own names of cells -> cell ids; a name that two cells share counts for none."""
-    return _labels(session)
+    return _labels(session.ledger.cells(session.name))
 
 
-def _labels(session: Session) -> dict[str, str]:
-    details = {
-        str(cell): json.loads(text or "{}") for cell, text in session.ledger.cells(session.name)["details"].items()
-    }
+def _labels(cells: pd.DataFrame) -> dict[str, str]:
+    details = {str(cell): json.loads(text or "{}") for cell, text in cells["details"].items()}
     count = Counter(known["label"] for known in details.values() if known.get("label"))
     return {known["label"]: cell for cell, known in details.items() if count.get(known.get("label")) == 1}
 
