@@ -78,12 +78,13 @@ def parts(
     return [replace(part, environment=environment) for part in chosen]
 
 
-def serve(stack: Sequence[Part], *, tell: Callable[[str], None]) -> None:
+def serve(stack: Sequence[Part], *, tell: Callable[[str], None], views: Sequence[str] = ()) -> None:
     """Start the parts one after the other, then wait; SIGINT and SIGTERM stop them all.
 
     Args:
         stack: what to start.
         tell: gets a line when a part is ready.
+        views: addresses to tell when all is ready; MLflow's own first page shows next to nothing.
 
     Raises:
         Refusal: a part did not start, or ended by itself; the others are stopped first.
@@ -96,7 +97,8 @@ def serve(stack: Sequence[Part], *, tell: Callable[[str], None]) -> None:
                 children.append((part, _start(part, running)))
                 _wait_until_ready(part, children)
                 tell(f"{part.name}: {part.page or 'runs'} (log: {part.log})")
-            tell("stop with Ctrl-C")
+            for line in (*views, "stop with Ctrl-C"):
+                tell(line)
             while True:
                 _refuse_if_ended(children)
                 time.sleep(1)

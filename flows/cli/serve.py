@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from flows.cli.output import note
+
+if TYPE_CHECKING:
+    from flows.session import Session
 
 
 @click.command()
@@ -32,4 +36,15 @@ def serve(campaigns: tuple[Path, ...], cron: str, mlflow_port: int, prefect_port
     prefect_schedule.check(cron)
     note("starting (the first time takes a minute) …")
     stack = bench.parts(settings, campaigns, cron=cron, mlflow_port=mlflow_port, prefect_port=prefect_port)
-    bench.serve(stack, tell=note)
+    bench.serve(stack, tell=note, views=[line for session in sessions for line in _views(session, mlflow_port)])
+
+
+def _views(session: Session, port: int) -> list[str]:
+    """The campaign's saved MLflow views, as `run` and `sync` left them, at this server's port."""
+    from flows import project
+
+    links = project.links_file(session)
+    if not links.exists():
+        return [f"{session.name}: no views yet; the first tick makes them"]
+    text = links.read_text(encoding="utf-8").replace(project.mlflow_base_url(session), f"http://127.0.0.1:{port}")
+    return [f"{session.name}: {line}" for line in text.splitlines()]
