@@ -135,7 +135,7 @@ def ridge(
     grid[:, columns[0]], grid[:, columns[1]] = first.ravel(), second.ravel()
     context = np.vstack([grid, _around_best(situation, best, rng)[:300]])
     belief = situation.beliefs[situation.wanted[0]]
-    mean, sd = belief.mean_sd(grid)
+    mean, sd, _ = belief.summary(grid, ())
     probability = chance_within(situation, context, tolerance=tolerance, rng=rng)[: len(grid)]
     table = situation.space.restore(grid)[list(axes)]
     allowed = situation.space.feasible(situation.space.restore(grid))
