@@ -1,6 +1,6 @@
 """Mesh of the full solver: nodes gathered where the reaction goes, and a compact fourth-order elliptic operator.
 
-Edges x(xi) = a xi + (1 - a) xi^4: nearly even over the depth that the reaction can reach (a is a little more than that
+Edges x(xi) = a xi + (1 - a) xi^6: nearly even over the depth that the reaction can reach (a is a little more than that
 depth), wide beyond; mirrored where electrons are the slower carrier. A mesh belongs to the cell, not to the half-cycle:
 half-cycles that follow each other keep the first one's.
 
@@ -22,9 +22,9 @@ from torch import Tensor
 from models.cell import CellDesign
 from models.cell_scaled import plateau_fall_V
 
-NODES: Final = 40
-_CROWDING: Final = 4.0
-_MARGIN: Final = 1.2
+NODES: Final = 48
+_CROWDING: Final = 6.0
+_MARGIN: Final = 1.1
 _LEAST_DEPTH: Final = 0.02
 
 

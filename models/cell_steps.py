@@ -18,7 +18,7 @@ class Tolerances:
         recorded_newton_V: the same where a gradient is to be taken: its formulas hold at solved steps.
     """
 
-    lithiation: float = 2.5e-4
+    lithiation: float = 1.5e-4
     voltage_V: float = 1e-3
     newton_V: float = 1e-3
     recorded_newton_V: float = 1e-4

@@ -59,6 +59,9 @@ def _read_box() -> Mapping[str, Bound]:
 BOX: Mapping[str, Bound] = _read_box()
 """Bounds of every quantity of a design; a campaign's space must lie inside."""
 
+REDUCED_ABOVE_V_VS_LI: float = _data()["reduced_above_V_vs_Li"]
+"""An electrolyte whose window begins above this is reduced inside the cycling window."""
+
 
 def refusals(designs: pd.DataFrame, *, materials: Materials | None = None) -> list[str | None]:
     """Say for each of n designs why no prediction is made, or None where one is."""
@@ -82,10 +85,10 @@ def _refuse(row: Mapping[str, Any], stock: Materials) -> str | None:
         if row[column] > mixer.max_speed_rpm:
             return f"{column} is {row[column]:g} rpm, above the {mixer.max_speed_rpm:g} rpm that {mixer.name} can do"
     sse = stock.electrolyte(row["sse"])
-    if sse.window_low_V_vs_Li > _data()["reduced_above_V_vs_Li"]:
+    if sse.window_low_V_vs_Li > REDUCED_ABOVE_V_VS_LI:
         return (
             f"{sse.name} is reduced below {sse.window_low_V_vs_Li:g} V vs Li, inside the cycling window: the model has "
-            f"no cathode whose electrolyte is stable only above {_data()['reduced_above_V_vs_Li']:g} V"
+            f"no cathode whose electrolyte is stable only above {REDUCED_ABOVE_V_VS_LI:g} V"
         )
     for name, value in _bounded(row).items():
         sentence = BOX[name].refuse(value)

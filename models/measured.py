@@ -116,12 +116,11 @@ class _Reading:
 
 @dataclass(frozen=True)
 class _Group:
-    """Designs that are followed to the same cycle, 0 for powders; `charges` where a row needs a charge."""
+    """Designs that are followed to the same cycle, 0 for powders, and all need a charge or none of them."""
 
     designs: np.ndarray
     inputs: Inputs
     last: int
-    charges: bool
     readings: tuple[_Reading, ...]
 
 
@@ -191,17 +190,15 @@ def _plan(table: pd.DataFrame, design: np.ndarray, modelled: np.ndarray, inputs:
                 at = torch.tensor([cycle], dtype=torch.float64)
                 readings.append(_Reading(reader, at, some, [place[int(design[row])] for row in some]))
         part = take(inputs, torch.as_tensor(members))
-        groups.append(_Group(members, part, last, charged, tuple(readings)))
+        groups.append(_Group(members, part, last, tuple(readings)))
     return tuple(groups)
 
 
 def _read(group: _Group, p: Values, fidelity: Fidelity) -> dict[int, Tensor]:
     if group.last:
-        followed = run(
-            group.inputs, p, last=group.last, fidelity=fidelity, charges=group.charges, bare=not group.charges
-        )
+        followed = run(group.inputs, p, last=group.last, fidelity=fidelity)
     else:
-        followed = Run(prepare(group.inputs, p), None, None, None)  # type: ignore[arg-type]
+        followed = Run(prepare(group.inputs, p), None, None)  # type: ignore[arg-type]
     out: dict[int, Tensor] = {}
     for reading in group.readings:
         values = reading.reader(group.inputs, followed, p, reading.cycle)

@@ -19,7 +19,7 @@ from models.electrode import Powder, randles_sevcik_slope, theoretical_capacity_
 from models.inputs import Inputs
 from models.parameters import Values
 from models.physics import Run
-from models.record import discharge_at, own_share_at
+from models.record import discharge_at, own_share_at, quick_error_at
 
 STATES = (
     "surface_halide_to_P",
@@ -101,6 +101,14 @@ def outcome(name: str, x: Inputs, run: Run, p: Values) -> Tensor:
     if n is not None:
         return _at_cycle(re.sub(r"_cycle_\d+", "", name), n, x, run, p)
     return _whole(name, x, run, p)
+
+
+def quick_error(name: str, x: Inputs, run: Run, p: Values) -> Tensor:
+    """One sigma of ln(quick / full) of an outcome of a quick run, (*states); nil where the cell has no part in it."""
+    if name in STATES or name.startswith("mixing_") or name == "peak_cycle":
+        return torch.zeros_like(run.trajectory.contact[0])
+    n = cycle_of(name)
+    return quick_error_at(x, run, _cycles([2 if n is None else n], x), p)[..., 0]
 
 
 def _at_cycle(family: str, n: int, x: Inputs, run: Run, p: Values) -> Tensor:

@@ -9,14 +9,15 @@ Source: physics.md sections 3 and 4; numerics of the cell: docs/cell_solver.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from models import cell
-from models.ageing import CapacityOfCycle, Trajectory, age, anchors
+from models import cell, cell_quick
+from models.ageing import Trajectory, age, anchors
 from models.cell import CellDesign, Fidelity, HalfCycle
 from models.composite import press
 from models.electrode import Powder, lump
@@ -27,36 +28,68 @@ from models.segregation import segregate
 
 
 @dataclass(frozen=True)
+class AnchorCells:
+    """The cells of n designs at their anchors as one batch: nothing couples them once the contact is known.
+
+    Lumped and solved when first looked at, since most outcomes need no voltage. Anchors are stacked before the states.
+    """
+
+    x: Inputs
+    powder: Powder
+    trajectory: Trajectory
+    p: Values
+    fidelity: Fidelity
+
+    @cached_property
+    def designs(self) -> CellDesign:
+        """The lumped cells."""
+        pairs = zip(self.trajectory.contact, self.trajectory.cycles, strict=True)
+        each = [lump(self.x, self.powder, contact=contact, cycle=float(n), p=self.p).tensors() for contact, n in pairs]
+        return CellDesign(*(torch.cat(columns) for columns in zip(*each, strict=True)))
+
+    @cached_property
+    def discharges(self) -> HalfCycle:
+        """The discharge of each."""
+        return cell.discharge(self.designs, fidelity=self.fidelity)
+
+    @cached_property
+    def charges(self) -> HalfCycle:
+        """The charge after it."""
+        return cell.charge(self.designs, start=self.discharges, fidelity=self.fidelity)
+
+
+@dataclass(frozen=True)
 class Run:
     """n designs followed over their cycles; tensors are (n,) or (draws, n) unless said otherwise.
 
     Attributes:
         powder: states before the first cycle.
         trajectory: contact and capacity at the anchors.
-        solved: the discharges, anchors stacked before draws and designs; None for a bare run.
-        charges: the charges after them; None where no charge was asked for.
+        cells: the cells behind it; `discharges` and `charges` are theirs.
     """
 
     powder: Powder
     trajectory: Trajectory
-    solved: HalfCycle | None
-    charges: HalfCycle | None
+    cells: AnchorCells
 
     @property
     def cycles(self) -> tuple[int, ...]:
         """The anchors."""
         return self.trajectory.cycles
 
+    @property
+    def discharges(self) -> HalfCycle:
+        """The solved discharges, anchors stacked before the states."""
+        return self.cells.discharges
+
+    @property
+    def charges(self) -> HalfCycle:
+        """The charges after them."""
+        return self.cells.charges
+
     def discharge_at(self, cycle: int) -> Tensor:
         """Discharge capacity (mAh cm-2) at an anchor."""
         return self.trajectory.discharge_mAh_cm2[self.cycles.index(cycle)]
-
-    @property
-    def discharges(self) -> HalfCycle:
-        """The solved discharges."""
-        if self.solved is None:
-            raise ValueError("a bare run has no half-cycles")
-        return self.solved
 
     def mean_voltage_V(self) -> Tensor:
         """Mean discharge voltage at every anchor, (anchors, *states)."""
@@ -81,8 +114,6 @@ def run(
     last: int,
     also: Sequence[int] = (),
     fidelity: Fidelity = "quick",
-    charges: bool = False,
-    bare: bool = False,
     ratio: float = 1.8,
 ) -> Run:
     """Follow n designs to cycle `last`.
@@ -93,8 +124,6 @@ def run(
         last: cycle to follow them to.
         also: cycles that must be among the anchors.
         fidelity: of the cell.
-        charges: solve the charge after each anchor's discharge.
-        bare: quick only: leave out the half-cycles, and so voltages; three times faster.
         ratio: of the cycle numbers of neighbouring anchors.
     """
     powder = prepare(x, p)
@@ -102,29 +131,14 @@ def run(
 
     def quick(contact: Tensor, cycle: float) -> Tensor:
         design = lump(x, powder, contact=contact, cycle=cycle, p=p)
-        return cell.discharge(design, fidelity="quick").capacity_mAh_cm2.reshape(contact.shape)
+        return cell_quick.capacity_mAh_cm2(design).reshape(contact.shape)
 
     trajectory = age(x, powder, capacity=quick, cycles=at, p=p)
-    if bare and fidelity == "quick" and not charges:
-        return Run(powder, trajectory, None, None)
-    stacked = _stack(x, powder, trajectory, p)
-    discharges = cell.discharge(stacked, fidelity=fidelity)
+    cells = AnchorCells(x, powder, trajectory, p, fidelity)
     if fidelity == "full":
         # The solved cells correct the path once; contact enters a capacity nearly in proportion and feels the cell only
         # through the loss, so that what a second solve would change is of second order (docs: `tests/models`).
-        closed = cell.discharge(stacked, fidelity="quick").capacity_mAh_cm2
-        over = (discharges.capacity_mAh_cm2 / closed).reshape(len(at), *trajectory.contact[0].shape)
-        trajectory = age(x, powder, capacity=_corrected(quick, dict(zip(at, over, strict=True))), cycles=at, p=p)
-    after = cell.charge(stacked, start=discharges, fidelity=fidelity) if charges else None
-    return Run(powder, trajectory, discharges, after)
-
-
-def _corrected(quick: CapacityOfCycle, ratio: Mapping[int, Tensor]) -> CapacityOfCycle:
-    return lambda contact, cycle: quick(contact, cycle) * ratio[round(cycle)]
-
-
-def _stack(x: Inputs, powder: Powder, trajectory: Trajectory, p: Values) -> CellDesign:
-    """The cells of every anchor as one batch: nothing couples them once the contact is known."""
-    pairs = zip(trajectory.contact, trajectory.cycles, strict=True)
-    each = [lump(x, powder, contact=contact, cycle=float(n), p=p).tensors() for contact, n in pairs]
-    return CellDesign(*(torch.cat(columns) for columns in zip(*each, strict=True)))
+        over = cells.discharges.capacity_mAh_cm2 / cell_quick.capacity_mAh_cm2(cells.designs)
+        ratios = dict(zip(at, over.reshape(len(at), *trajectory.contact[0].shape), strict=True))
+        trajectory = age(x, powder, capacity=lambda chi, n: quick(chi, n) * ratios[round(n)], cycles=at, p=p)
+    return Run(powder, trajectory, cells)

@@ -16,14 +16,15 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from models import cell_quick
 from models.ageing import activated
 from models.electrode import reached_mAh_cm2, sse_capacity_mAh_cm2, theoretical_capacity_mAh_cm2
 from models.inputs import Inputs, take, with_cycle_axis
 from models.parameters import Values
 from models.physics import Run, run
 
-JUMP_ERROR = 5e-3
-"""Largest move of a capacity, relative to its peak, when the spacing of the anchors is halved."""
+JUMP_ERROR = 2.5e-3
+"""Largest move of a capacity, relative to its peak, when the spacing of the anchors is halved: half of the error allowed."""
 
 SPACINGS = (1.8, 1.8**0.5, 1.8**0.25, 1.8**0.125)
 """Ratios of neighbouring anchors that are tried, each the root of the one before."""
@@ -54,9 +55,7 @@ def own_share_at(x: Inputs, followed: Run, cycles: Tensor, p: Values) -> Tensor:
 
 
 def every_cycle(x: Inputs, followed: Run, p: Values) -> Record:
-    """The record of cycles 1 to the last anchor; the run must have charges."""
-    if followed.charges is None:
-        raise ValueError("a record needs the charges: run(..., charges=True)")
+    """The record of cycles 1 to the last anchor."""
     last = followed.cycles[-1]
     cycles = torch.arange(1, last + 1, dtype=torch.float64, device=x.speed_rpm.device)
     discharge = discharge_at(x, followed, cycles, p)
@@ -76,6 +75,12 @@ def every_cycle(x: Inputs, followed: Run, p: Values) -> Record:
     )
 
 
+def quick_error_at(x: Inputs, followed: Run, cycles: Tensor, p: Values) -> Tensor:
+    """One sigma of ln(quick / full) of the discharge at any cycles, (*states, cycles)."""
+    sigma = [cell_quick.relative_error(share.clamp(max=1.0), "discharge") for share in _use(x, followed, p)]
+    return _linear(sigma, followed, cycles)
+
+
 def spacing(x: Inputs, p: Values, *, last: int, also: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
     """Choose for each of n designs, by itself, how dense its anchors must be.
 
@@ -93,8 +98,8 @@ def spacing(x: Inputs, p: Values, *, last: int, also: Sequence[int] = ()) -> tup
     for ratio, finer in pairwise((*SPACINGS, SPACINGS[-1] ** 0.5)):
         part = take(x, left)
         if coarse is None:
-            coarse = discharge_at(part, run(part, p, last=last, also=also, ratio=ratio, bare=True), seen, p)
-        fine = discharge_at(part, run(part, p, last=last, also=also, ratio=finer, bare=True), seen, p)
+            coarse = discharge_at(part, run(part, p, last=last, also=also, ratio=ratio), seen, p)
+        fine = discharge_at(part, run(part, p, last=last, also=also, ratio=finer), seen, p)
         moved = ((coarse - fine).abs() / fine.amax(-1, keepdim=True)).amax(-1)
         good = moved <= JUMP_ERROR
         chosen[left], error[left] = ratio, moved

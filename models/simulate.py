@@ -155,7 +155,7 @@ def _follow(
     last, reported = int(group["cycles"].iloc[0]), _reported(group)
     x, p = encode(group, stock), known.values()
     with torch.no_grad():
-        followed = run(x, p, last=last, also=reported, fidelity=fidelity, charges=True, ratio=ratio[0])
+        followed = run(x, p, last=last, also=reported, fidelity=fidelity, ratio=ratio[0])
         composite = _composite(x, followed, p, group.index)
         cycling = _cycling(every_cycle(x, followed, p), group.index)
         outcome = campaign_outcome.derive(cycling, group, stock, cycles=reported).join(composite)
@@ -209,10 +209,11 @@ def _relative_draws(
     draws: int,
     seed: int,
 ) -> dict[str, np.ndarray]:
-    """Each outcome's posterior draws over its value at the mode, both by quick, (draws, n)."""
+    """Each outcome's posterior draws over its value at the mode, both by quick and in doubt of it, (draws, n)."""
     z = torch.cat([torch.as_tensor(known.z)[None], known.draw(draws, seed=seed)])
     p = known.values(z)
     rows = {name: np.empty((draws, x.n)) for name in names if not name.startswith(("segregated_", "remaining_"))}
+    doubt = _doubt(draws, x.n, seed=seed)
     pieces = x.n * (draws + 1) // (8 * CHUNK) + 1
     for part in np.array_split(np.arange(x.n), pieces):
         some = take(x, torch.as_tensor(part))
@@ -220,8 +221,14 @@ def _relative_draws(
         for name, row in rows.items():
             value = observables.outcome(name, some, followed, p).expand(len(z), len(part))
             centre = torch.where(value[:1] != 0, value[:1], 1.0)
-            row[:, part] = (value[1:] / centre).numpy()
+            off = observables.quick_error(name, some, followed, p).expand_as(value)[1:].numpy()
+            row[:, part] = (value[1:] / centre).numpy() * np.exp(off * doubt[:, part])
     return rows
+
+
+def _doubt(draws: int, n: int, *, seed: int) -> np.ndarray:
+    """How many sigmas quick is off, (draws, n): the same at every cycle of a design."""
+    return np.random.default_rng([seed, 78]).standard_normal((draws, n))
 
 
 def _bands(
@@ -285,7 +292,7 @@ def ensemble(
         materials: our tables and a lab's own rows; None is ours.
         parameters: None is the calibrated file.
         prior: draw from the prior instead: what is known without the published measurements.
-        world: add the discrepancy between model and world (a surrogate that has its own leaves it out).
+        world: add quick's error and the discrepancy between model and world (a surrogate that has its own leaves both out).
     """
     full = complete(designs, materials)
     x = encode(full, materials)
@@ -294,13 +301,18 @@ def ensemble(
     needed = observables.cycles_of([outcome])
     last = int(full["cycles"].max()) if outcome.startswith("peak") else max(needed)
     out = np.empty((draws, x.n))
+    doubt = _doubt(draws, x.n, seed=seed)
     step = max(1, 8 * CHUNK // max(x.n, 1))
     with torch.no_grad():
         for begin in range(0, draws, step):
             some = z[begin : begin + step]
             p = known.values(some)
-            value = observables.outcome(outcome, x, run(x, p, last=last, also=needed, bare="energy" not in outcome), p)
-            out[begin : begin + step] = value.expand(len(some), x.n).numpy()
+            followed = run(x, p, last=last, also=needed)
+            rows = observables.outcome(outcome, x, followed, p).expand(len(some), x.n).numpy()
+            if world:
+                off = observables.quick_error(outcome, x, followed, p).expand(len(some), x.n).numpy()
+                rows = rows * np.exp(off * doubt[begin : begin + step])
+            out[begin : begin + step] = rows
     if world:
         level = discrepancy.level_sd(full, materials=materials)
         out = out * np.exp(discrepancy.log_factors(outcome, level, draws=draws, seed=seed))

@@ -21,8 +21,6 @@ _PLATEAU_SHARE = 0.05
 def _curve(r: Run, cycle: int, half: Literal["discharge", "charge"]) -> tuple[Tensor, Tensor, Tensor]:
     """Capacity (*states), grid (m,) and voltages (*states, m) at the anchor nearest to a cycle."""
     solved = r.discharges if half == "discharge" else r.charges
-    if solved is None:
-        raise ValueError("a charge curve needs run(..., charges=True)")
     nearest = min(range(len(r.cycles)), key=lambda k: abs(r.cycles[k] - cycle))
     return (
         r.at_anchors(solved.capacity_mAh_cm2)[nearest],
