@@ -11,8 +11,8 @@ import pandas as pd
 from campaign import quantity
 from campaign.errors import Refusal
 from campaign.names import nearest
-from campaign.recipe import PROTOCOL_COLUMNS, RECIPE_COLUMNS, TEXT_COLUMNS
-from campaign.trial import SubjectId
+from campaign.recipe import PROTOCOL_COLUMNS, RECIPE_COLUMNS, TEXT_COLUMNS, complete
+from campaign.trial import SubjectId, Trial
 from flows.intake import cells, whose
 from flows.people import Act
 from flows.session import Session
@@ -153,6 +153,7 @@ def _amend_mix(session: Session, mix: SubjectId, values: Mapping[str, Any], act:
     details = {name: values[name] for name in _MIX if name in values}
     changes: dict[str, dict[str, Any]] = {str(mix): {}, mix.trial: {}}
     if done:
+        _refuse_no_recipe(session.ledger.trial(mix.trial), done, str(mix))
         changes[str(mix)]["recipe_done"] = json.loads(row["recipe_done"] or "{}") | done
         changes[mix.trial]["recipe_done"] = dict(session.ledger.trial(mix.trial).recipe_done or {}) | done
     if details:
@@ -188,12 +189,22 @@ def _amend_trial(session: Session, name: str, values: Mapping[str, Any], act: Ac
     new: dict[str, Any] = {}
     done = {column: values[column] for column in RECIPE_COLUMNS if column in values}
     protocol = {column: values[column] for column in PROTOCOL_COLUMNS if column in values}
+    _refuse_no_recipe(trial, done | protocol, name)
     words = {"cycle_start": values.get("start"), "note": values.get("note")}
     told = {word: value for word, value in words.items() if value is not None}
     new |= {"recipe_done": dict(trial.recipe_done or {}) | done} if done else {}
     new |= {"protocol": dict(trial.protocol) | protocol} if protocol else {}
     new |= {"provenance": dict(trial.provenance) | told} if told else {}
     session.ledger.amend(subjects={name: new}, why=str(act.why), key=key, at=act.at, by=act.by)
+
+
+def _refuse_no_recipe(trial: Trial, new: Mapping[str, Any], place: str) -> None:
+    """Refuse what would leave a recipe that is none, such as shares that do not sum to 100: no model could learn from it."""
+    try:
+        complete(pd.DataFrame([{**trial.recipe, **trial.protocol, **new}]))
+    except Refusal as refusal:
+        more = "; correct the shares together, one --set for each" if "sum to" in str(refusal) else ""
+        raise Refusal(f"{place}: {str(refusal).removeprefix('row 0: ')}{more}") from None
 
 
 def _check_names(values: Mapping[str, Any], known: tuple[str, ...], place: str) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from campaign.errors import Refusal
 from campaign.names import nearest
-from campaign.recipe import DESIGN_COLUMNS, TEXT_COLUMNS
+from campaign.recipe import DESIGN_COLUMNS, TEXT_COLUMNS, complete
 from campaign.trial import check_evaluator
 from flows.intake.kept import keep
 from flows.session import Session, now, who
@@ -30,6 +30,7 @@ _MEASUREMENT = (
     "provenance",
     "note",
 )
+_SHARES = ("active_wt_pct", "sse_wt_pct", "carbon_wt_pct")
 _NUMBERS = ("value", "cycle", "rel_uncertainty", "abs_uncertainty")
 _SOURCE = ("fact", "where", "doi", "use")
 _LARGEST_BYTES = 10 << 20
@@ -134,7 +135,17 @@ def _checked(path: Path, label: str, rows: pd.DataFrame) -> pd.DataFrame:
         )
     if "evaluator" in rows:
         check_evaluator(str(rows["evaluator"].iloc[0]))
-    return designs.replace("", None).dropna(axis=1, how="all")
+    return _with_shares(path, label, designs.replace("", None).dropna(axis=1, how="all"))
+
+
+def _with_shares(path: Path, label: str, designs: pd.DataFrame) -> pd.DataFrame:
+    """Fill in the share that follows from the others: a recipe that does not sum to 100 would hold up every proposal."""
+    try:
+        whole = complete(designs)
+    except Refusal as refusal:
+        raise Refusal(f"{path}, trial {label}: {refusal}") from None
+    given = [name for name in _SHARES if name in designs]
+    return designs.assign(**{name: whole[name] for name in _SHARES}) if 0 < len(given) < len(_SHARES) else designs
 
 
 def _provenance(row: pd.Series) -> str | None:

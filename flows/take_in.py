@@ -68,6 +68,10 @@ def _take(session: Session, file: Kept, said: Said) -> Taken:
     if kind == "sheet":
         taken = sheet.take(session, file, said.by)
         return _with_waiting(session, taken, said.by)
+    if kind is not None and session.ledger.files(session.name)["sha256"].eq(file.sha256).any():
+        return Taken(
+            f"{file.name}: was taken in before; nothing has changed"
+        )  # also if its values were corrected since
     if kind == "powder":
         return tables.take_powder(session, file, said.by)
     if kind == "measurements":

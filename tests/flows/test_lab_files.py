@@ -267,7 +267,10 @@ def test_what_was_given_per_gram_of_composite_follows_the_share_that_was_weighed
     path.write_text(path.read_text() + "3,180\n")
     take(session, path, by="Ada")
     amended = people.Act("Bo", now(), "a typing error")
-    corrections.amend(session, read_id("T0001"), {"active_wt_pct": 30.0}, amended)
+    with pytest.raises(Refusal, match=r"T0001: active 30 \+ .* sum to 110, not 100; correct the shares together"):
+        corrections.amend(session, read_id("T0001"), {"active_wt_pct": 30.0}, amended)
+    shares = {"active_wt_pct": 30.0, "sse_wt_pct": 40.0, "carbon_wt_pct": 30.0}
+    corrections.amend(session, read_id("T0001"), shares, amended)
     assert capacities(session) == pytest.approx({n: (0.21 - 0.01 * n) * MASS / 0.3 for n in (1, 2, 3)})
 
 
