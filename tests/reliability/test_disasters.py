@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sqlite3
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 from disk import Disk
-from ledger_kit import WHO, cycles, designs, fast_folder, later, rows, scalar, small_campaign, told_campaign
+from ledger_kit import WHO, cycles, fast_folder, later, rows, scalar, small_campaign, told_campaign
 
 from campaign.errors import Refusal
 from store import Ledger, Unavailable, connection
@@ -267,24 +266,6 @@ def test_a_journal_mode_that_cannot_be_set_is_refused(ledger: Ledger) -> None:
 
     with pytest.raises(Unavailable, match="runs in journal mode memory"):
         Ledger.open(path_of(ledger), connect=connect)
-
-
-def test_a_term_signal_at_any_instant_ends_the_program_with_nothing_half(tmp_path: Path) -> None:
-    path = path_of(small_campaign(tmp_path, trials=0))
-    for number in range(20):
-        child = os.fork()
-        if child == 0:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            ledger = Ledger.open(path)
-            for turn in range(10**6):
-                ledger.add_trials("c", designs(1), evaluator="lab", key=f"{number}-{turn}", **WHO)
-            os._exit(1)
-        time.sleep(0.02 + 0.004 * number)
-        os.kill(child, signal.SIGTERM)
-        begun = time.monotonic()
-        assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
-        assert time.monotonic() - begun < 5
-        Ledger.open(path).verify()
 
 
 def test_the_sentences_of_a_failing_disk(tmp_path: Path) -> None:

@@ -33,19 +33,22 @@ def worker(path: Path, told: int, *, early: bool) -> None:
             os.write(told, f"{key}\n".encode())
 
 
-def kill_one(path: Path, delay_s: float, *, early: bool = False) -> list[str]:
-    """Start a worker, wait for its first word, kill it a random moment later; returns the keys that it told."""
+def kill_one(path: Path, delay_s: float, *, early: bool = False, by: int = signal.SIGKILL) -> list[str]:
+    """Start a worker, wait for its first word, end it a random moment later; returns the keys that it told."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         worker(path, writing, early=early)
         os._exit(0)
     os.close(writing)
     select.select([reading], [], [], 30)
     time.sleep(delay_s)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    os.kill(child, by)
+    begun = time.monotonic()
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == by
+    assert time.monotonic() - begun < 5
     words = b""
     while part := os.read(reading, 65536):
         words += part
@@ -53,7 +56,7 @@ def kill_one(path: Path, delay_s: float, *, early: bool = False) -> list[str]:
     return words.decode().split("\n")[:-1]  # what follows the last newline was not told
 
 
-def kills(count: int, seed: int) -> tuple[int, list[str]]:
+def kills(count: int, seed: int, *, by: int = signal.SIGKILL) -> tuple[int, list[str]]:
     """Kill workers on one ledger, one after the other. Returns acknowledged writes and the verdicts that are not good."""
     folder = fast_folder()
     chance = random.Random(seed)
@@ -63,7 +66,7 @@ def kills(count: int, seed: int) -> tuple[int, list[str]]:
         told: list[str] = []
         faults = []
         for number in range(count):
-            told += kill_one(path, chance.uniform(0, 0.06))
+            told += kill_one(path, chance.uniform(0, 0.06), by=by)
             if number % 25 == 24 or number == count - 1:
                 Ledger.open(path).verify()
             fault = verdict(path, told)
@@ -79,6 +82,13 @@ def test_200_kills_lose_and_halve_nothing() -> None:
     acknowledged, faults = kills(200, seed=11)
     assert faults == []
     assert acknowledged >= 200, "each worker must have done something"
+
+
+@pytest.mark.timeout(1200)
+def test_200_term_signals_end_the_program_within_5_s_and_lose_nothing() -> None:
+    acknowledged, faults = kills(200, seed=13, by=signal.SIGTERM)
+    assert faults == []
+    assert acknowledged >= 200
 
 
 @pytest.mark.soak

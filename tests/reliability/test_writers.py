@@ -84,6 +84,7 @@ def test_8_writers_of_2000_operations_lose_no_update_and_see_no_lock(folder: Pat
     assert all(name.split("-M")[1].isdigit() for name in ledger.mixes("c").index)
     waits = sorted(wait for answer in answers for wait in answer["waits"])
     assert waits[-1] < 30
+    assert waits[int(0.95 * len(waits))] < 1
 
 
 def test_16_proposers_at_one_instant_issue_nothing_twice(folder: Path) -> None:
@@ -119,7 +120,7 @@ def test_16_workers_claim_500_simulated_trials_each_once_while_holders_die(folde
             lease = ledger.claim_next("c", by=me, at=NOW, ttl_s=3600)
             if lease is None:
                 return mine
-            if turn % 5 == 4 and number < 20:  # this life dies holding its lease; see below
+            if turn % 4 == 3:  # this life dies holding its lease; see below
                 continue
             ledger.record(
                 results=scalar(lease.name), complete=[lease.name], key=f"answer {lease.name}", lease=lease, **WHO
@@ -134,7 +135,7 @@ def test_16_workers_claim_500_simulated_trials_each_once_while_holders_die(folde
     states = ledger.trials("c")["state"]
     assert set(states[states == "completed"].index) == set(done)
     dead = 500 - len(done)
-    assert dead >= 75, "holders must have died"
+    assert dead >= 100, "holders must have died"
     after = later(hours=2)  # their leases have ended: each trial is given out again, once
     again = []
     while (lease := ledger.claim_next("c", by=f"heir {len(again)}", at=after, ttl_s=3600)) is not None:
