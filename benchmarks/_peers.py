@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from campaign.space import SearchSpace
-from flows.rehearsal_calendar import Seen
+from flows.early_evidence import Seen
 
 WORKER = Path(__file__).with_name("_peer_worker.py")
 PEERS = ("ax", "baybe", "optuna-gp", "sobol", "random")
@@ -110,6 +110,7 @@ class PeerChooser:
     """A peer on the virtual clock: asynchronous, told of a cell when it ends; recommends its best result."""
 
     readouts: Sequence[int] = ()
+    ahead = 1
 
     def __init__(self, peer: Peer, *, last_cycle: int, value: Any, goal: float = 1.0) -> None:
         self.peer, self.last_cycle, self.value, self.goal = peer, last_cycle, value, goal
@@ -131,7 +132,7 @@ class PeerChooser:
                 self.told[test.number] = self.value(test, tests)
                 self.peer.tell(self.ids[test.number], self.goal * self.told[test.number])
 
-    def stop(self, tests: Sequence[Seen]) -> list[int]:
+    def stop(self, tests: Sequence[Seen], *, wanted: int = 0) -> list[int]:
         """Peers stop nothing."""
         return []
 
@@ -153,6 +154,7 @@ class OneFactorAtATime:
     """
 
     readouts: Sequence[int] = ()
+    ahead = 1
 
     def __init__(self, space: SearchSpace, *, last_cycle: int, value: Any, goal: float = 1.0, levels: int = 5) -> None:
         self.space, self.last_cycle, self.value, self.goal, self.levels = space, last_cycle, value, goal, levels
@@ -202,7 +204,7 @@ class OneFactorAtATime:
             best = max(good, key=lambda n: self.goal * self.results[n])
             self.base = dict(next(test.recipe for test in tests if test.number == best))
 
-    def stop(self, tests: Sequence[Seen]) -> list[int]:
+    def stop(self, tests: Sequence[Seen], *, wanted: int = 0) -> list[int]:
         """Peers stop nothing."""
         return []
 

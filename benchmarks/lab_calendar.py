@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import _bench as bench
 import numpy as np
 import pandas as pd
 from _peers import OneFactorAtATime, Peer, PeerChooser, identity
-from sample_efficiency import stage_of
+from sample_efficiency import prints, stage_of
 
 EARLY = 25
 HORIZON_DAYS = 730.0
@@ -31,12 +32,12 @@ TOOLS = ("ax", "baybe", "optuna-gp")
 METHODS = (OURS, *(f"{tool} ({kind})" for kind in "abc" for tool in TOOLS), "one factor at a time")
 
 
-def chooser(method: str, stage: Any, lab: Any, seed: int) -> Any:
+def chooser(method: str, stage: Any, seed: int) -> Any:
     """Open one method on the clock."""
     if method == OURS:
-        return stage.product(lab, seed=seed)
+        return stage.product(seed=seed)
     sign = 1.0 if stage.question.objective.goal == "max" else -1.0
-    final = _Value(stage, lab)
+    final = _Value(stage)
     if method.startswith("one factor"):
         return OneFactorAtATime(stage.question.space, last_cycle=stage.last_cycle, value=final.at_the_end, goal=sign)
     tool, kind = method.split(" ")
@@ -48,31 +49,36 @@ def chooser(method: str, stage: Any, lab: Any, seed: int) -> Any:
 class _Value:
     """What a peer is told of a cell."""
 
-    def __init__(self, stage: Any, lab: Any) -> None:
-        self.stage, self.lab = stage, lab
-        self.product = stage.product(lab, seed=0)
+    def __init__(self, stage: Any) -> None:
+        self.last_cycle, self.early, self.outcome = (
+            stage.last_cycle,
+            stage.product(seed=0).early,
+            stage.question.objective.outcome,
+        )
 
     def at_the_end(self, test: Any, tests: Any) -> float:
         """The objective; NaN where the cell died before."""
         del tests
-        if len(test.discharge) < self.stage.last_cycle:
-            return float("nan")
-        return float(self.product._value(test, float(test.discharge[self.stage.last_cycle - 1])))
+        return self._as_after(test, self.last_cycle)
 
     def as_at_25(self, test: Any, tests: Any) -> float:
         """The objective as if nothing changed after cycle 25."""
         del tests
-        n = min(EARLY, self.stage.last_cycle)
+        return self._as_after(test, min(EARLY, self.last_cycle))
+
+    def _as_after(self, test: Any, n: int) -> float:
         if len(test.discharge) < n:
             return float("nan")
-        return float(self.product._value(test, float(test.discharge[n - 1])))
+        held = np.append(test.discharge[:n], np.full(self.last_cycle - n, test.discharge[n - 1]))
+        whole = replace(test, discharge=held, state="ended")
+        return float(self.early.table([whole])[self.outcome].iloc[0])
 
     def expected_at_25(self, test: Any, tests: Any) -> float:
         """The objective that our early evidence expects."""
-        if len(test.discharge) < min(EARLY, self.stage.last_cycle):
+        if len(test.discharge) < min(EARLY, self.last_cycle):
             return float("nan")
-        outlook = self.product.foresight(tests).outlook(self.product._curve(test))
-        return float(self.product._value(test, float(np.exp(outlook.mean))))
+        known = self.early.table(tests)
+        return float(known.loc[known["number"].eq(test.number), self.outcome].iloc[0])
 
 
 def run(task: tuple[str, str, int, int, float, str, str | None]) -> dict[str, Any]:
@@ -83,7 +89,7 @@ def run(task: tuple[str, str, int, int, float, str, str | None]) -> dict[str, An
     stage = stage_of(campaign, level, lab_file)
     stage.setting = type(stage.setting)(campaign, level, lab_file, horizon)
     lab = stage.lab(seed)
-    made = chooser(method, stage, lab, seed)
+    made = chooser(method, stage, seed)
     played = play(lab, made, stage.bench(most_tests=most_tests))
     version = OURS
     if isinstance(made, PeerChooser):
@@ -110,9 +116,10 @@ def main() -> None:
     if args.quick:
         seeds, most, levels = seeds[:1], 12, levels[:1]
         methods = [name for name in methods if name in (OURS, "optuna-gp (a)", "optuna-gp (b)", "one factor at a time")]
-    traces = bench.Traces("lab_calendar", fresh=bench.span(args.fresh), ours=bench.code_hash())
-    lab_hash = bench.lab_hash(args.lab)
-    clock = bench.hash_of("flows/rehearsal_calendar.py", "flows/rehearsal_product.py", "surrogate/early.py")
+    clock = bench.hash_of("flows/rehearsal_calendar.py", "flows/early_evidence.py", "surrogate/readouts.py")
+    chosen = bench.hash_of("flows/advice.py", "flows/lab_cost.py")
+    traces = bench.Traces("lab_calendar", fresh=bench.span(args.fresh), ours=f"{bench.code_hash()} {clock} {chosen}")
+    labs = {level: prints(list(seeds), level, args.campaign, args.lab) for level in levels}
 
     def key_of(method: str, level: str, seed: int) -> dict[str, Any]:
         return {
@@ -120,7 +127,7 @@ def main() -> None:
             "level": level,
             "seed": seed,
             "most_tests": most,
-            "lab": lab_hash,
+            "lab": labs[level][seed],
             "campaign": Path(args.campaign).name,
             "code": traces.ours if method == OURS else f"{identity(method.split(' ')[0])}, clock {clock}",
         }
@@ -150,7 +157,7 @@ def main() -> None:
             }
         )
     goals = report(pd.DataFrame(rows), most)
-    bench.save(args.json, {"rows": rows, "goals": goals, "lab": lab_hash, "seeds": args.seeds})
+    bench.save(args.json, {"rows": rows, "goals": goals, "seeds": args.seeds})
 
 
 def report(rows: pd.DataFrame, most: int) -> list[dict[str, Any]]:

@@ -23,8 +23,9 @@ PUBLISHED = {"speed_rpm": SPEED_RPM, "time_h": TIME_H, "active_wt_pct": 22.75, "
 def main() -> None:
     """Leave out, recalibrate, propose, rank."""
     parser = bench.arguments(__doc__, seeds="0-0")
+    parser.add_argument("--starts", type=int, default=STARTS, help="starts of the calibration")
     args = parser.parse_args()
-    n_random, starts = (2000, 1) if args.quick else (RANDOM, STARTS)
+    n_random, starts = (2000, 1) if args.quick else (RANDOM, args.starts)
     from flows.rehearse import read_question
     from models import facts
     from models.calibrate import calibrate

@@ -41,13 +41,12 @@ def stage_of(campaign: str, level: str, lab: str | None) -> Any:
 
 def prints(seeds: Sequence[int], level: str, campaign: str, lab_file: str | None) -> dict[int, str]:
     """Digest of each lab, for the keys of traces: needs no prior, so no stage."""
-    from flows.rehearsal_product import needed_cycle
-    from flows.rehearse import read_question
+    from flows.rehearse import last_cycle, read_question
     from models.virtual_lab_plug import one_thread, open_lab
 
     one_thread()
     _, materials, question = read_question(campaign)
-    cycle = needed_cycle(question)
+    cycle = last_cycle(question)
     return {
         seed: print_of(open_lab(seed, level, question=question, materials=materials, file=lab_file), cycle)
         for seed in seeds

@@ -91,7 +91,11 @@ def _ask(session: Session, choice: Chooser) -> Answer | None:
         p05=float(row["p05"]),
         p95=float(row["p95"]),
         trust=float(row["trust"]) if spec.prior != "none" else None,
-        sentences=(*_sentences(spec, recipe, row, ridge, len(known)), window.sentence, stopping.sentence),
+        sentences=(
+            *_sentences(spec, recipe, row, ridge, _learned_from(spec, choice)),
+            window.sentence,
+            stopping.sentence,
+        ),
         notes=notes,
         surface=surface,
         ridge=ridge,
@@ -143,7 +147,8 @@ def electrolytes(spec: CampaignSpec, choice: Chooser) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     sign = 1.0 if spec.objective.goal == "max" else -1.0
     candidates = choice.optimiser.space.sample(2048, seed=spec.seed)
-    values = choice.evidence.values[spec.objective.outcome]
+    foreseen = choice.evidence.se[spec.objective.outcome].notna()
+    values = choice.evidence.values[spec.objective.outcome].mask(foreseen)
     tried = (sign * values).groupby(choice.evidence.recipes["sse"]).max() * sign
     rows = []
     for sse in _choices(spec, "sse"):
@@ -175,14 +180,23 @@ def describe(recipe: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
+def _learned_from(spec: CampaignSpec, choice: Chooser) -> str:
+    """Say how many results the answer rests on, and how many cells that have not come to their end."""
+    known = choice.evidence
+    told = known.values[spec.objective.outcome].notna()
+    ahead = int((told & known.se[spec.objective.outcome].notna()).sum())
+    kind = "measured" if spec.evaluator == "lab" else "simulated"
+    results = f"{int(told.sum()) - ahead} {kind} results"
+    return results + (f" and the early cycles of {ahead} cells" if ahead else "")
+
+
 def _sentences(
-    spec: CampaignSpec, recipe: dict[str, Any], row: pd.Series, ridge: pd.DataFrame, n_known: int
+    spec: CampaignSpec, recipe: dict[str, Any], row: pd.Series, ridge: pd.DataFrame, learned_from: str
 ) -> tuple[str, ...]:
     defined = outcome.define(spec.objective.outcome)
-    kind = "measured" if spec.evaluator == "lab" else "simulated"
     first = (
         f"Recommended: {describe(recipe)}; expected {defined.label[0].lower()}{defined.label[1:]} {row['mean']:.4g} "
-        f"{defined.unit} (90 %: {row['p05']:.4g} to {row['p95']:.4g}), from {n_known} {kind} results."
+        f"{defined.unit} (90 %: {row['p05']:.4g} to {row['p95']:.4g}), from {learned_from}."
     )
     if ridge.empty:
         return (first, f"No recipe on the speed × time plane is expected within {spec.tolerance_pct:g} % of it.")

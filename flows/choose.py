@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 import pandas as pd
 
+from campaign.space import SearchSpace
 from campaign.trial import OPEN, Decision
-from flows import evidence
+from flows import evidence, lab_cost, stock, under_test
 from flows.calibration import parameters_of
 from flows.evidence import Evidence
 from flows.session import Session, now, who
@@ -35,8 +36,14 @@ class Chooser:
     n_pending: int
 
 
-def chooser(session: Session, reader: Reader) -> Chooser:
-    """Build the campaign's Optimiser and tell it every result and every open trial."""
+def chooser(session: Session, reader: Reader, space: SearchSpace | None = None) -> Chooser:
+    """Build the campaign's Optimiser and tell it every result and every open trial.
+
+    Args:
+        session: an open campaign.
+        reader: the ledger at one moment.
+        space: what may be proposed, where stock allows less than the campaign's space.
+    """
     from surrogate import Optimiser
 
     spec = session.spec
@@ -48,13 +55,20 @@ def chooser(session: Session, reader: Reader) -> Chooser:
         if limit is not None
     ]
     goal: Any = goals if len(goals) > 1 or bounds else spec.objective.goal
-    optimiser = Optimiser(session.space, goal, constraints=bounds, prior=_prior(session), seed=spec.seed)
+    cost = _cost(session) if spec.evaluator == "lab" else None
+    optimiser = Optimiser(
+        space or session.space, goal, constraints=bounds, prior=_prior(session), seed=spec.seed, cost=cost
+    )
     known = evidence.learnable(reader, session)
+    if spec.evaluator == "lab":
+        known = known.joined(under_test.partial(session, reader, set(known.trials)))
     if len(known.trials):
-        values = known.values if isinstance(goal, dict) else known.values[spec.objective.outcome]
+        values = known.values.join(known.se.add_suffix("_se"))
+        if not isinstance(goal, dict):
+            values = values.set_axis(["value", "se"], axis=1)
         optimiser.tell(known.recipes, values)
     trials = reader.trials(session.name)
-    waiting = trials[trials["state"].isin(OPEN) & ~trials.index.isin(known.trials)]
+    waiting = trials[trials["state"].isin(OPEN) & ~trials.index.isin(known.settled)]
     if len(waiting):
         optimiser.pending(waiting[list(spec.space)].reset_index(drop=True))
     return Chooser(optimiser, known, len(trials), len(waiting))
@@ -70,8 +84,7 @@ def propose(session: Session, q: int, *, lease: Lease | None = None) -> pd.DataF
         Stale: another proposer was faster; nothing was written.
     """
     reader = session.reader
-    choice = chooser(session, reader)
-    recipes = choice.optimiser.ask(q, explain=True)
+    choice, recipes = _ask(session, reader, q)
     designs = session.spec.designs(recipes[list(session.spec.space)])
     reasons = recipes[list(REASON_COLUMNS)].rename(columns=REASON_COLUMNS)
     decision = Decision(
@@ -81,7 +94,11 @@ def propose(session: Session, q: int, *, lease: Lease | None = None) -> pd.DataF
         data_sha256=data_hash(choice.evidence),
         outcome=session.spec.objective.outcome,
         trust_in_prior=choice.optimiser.trust if session.spec.prior != "none" else None,
-        details={"learned_from": choice.evidence.trials, "pending": choice.n_pending},
+        details={
+            "learned_from": choice.evidence.trials,
+            "pending": choice.n_pending,
+            "advice": [under_test.plain(item) for item in under_test.advise(session, reader, choice)],
+        },
     )
     ids = session.ledger.propose(
         session.name,
@@ -95,6 +112,49 @@ def propose(session: Session, q: int, *, lease: Lease | None = None) -> pd.DataF
         lease=lease,
     )
     return recipes[list(session.spec.space)].join(reasons).set_axis(ids).rename_axis("trial")
+
+
+def _ask(session: Session, reader: Reader, q: int) -> tuple[Chooser, pd.DataFrame]:
+    """Ask for q recipes; where the stock of a material is known, for as many of them as it allows.
+
+    Raises:
+        OutOfStock: not even one batch can be mixed.
+    """
+    left = stock.stock_of(session, reader)
+    if left is None:
+        whole = chooser(session, reader)
+        return whole, whole.optimiser.ask(q, explain=True)
+    rows: list[pd.DataFrame] = []
+    choice: Chooser | None = None
+    allowed: tuple[Any, Any] = ((), ())
+    barred: set[str] = set()
+    while len(rows) < q:
+        try:
+            space = _without(left, barred).limited(session)
+        except stock.OutOfStock:
+            if choice is None or not rows:
+                raise
+            break
+        if choice is None or (space.forbidden, space.constraints) != allowed:
+            choice, allowed = chooser(session, reader, space), (space.forbidden, space.constraints)
+            if rows:
+                choice.optimiser.pending(pd.concat(rows)[list(session.spec.space)])
+        row = choice.optimiser.ask(1, explain=True)
+        lacking = left.lacking(row[list(session.spec.space)], session)
+        if lacking is not None:
+            barred.add(lacking)
+            choice.optimiser.withdraw(row[list(session.spec.space)])
+            continue
+        left = left.after(row[list(session.spec.space)], session)
+        rows.append(row)
+    assert choice is not None
+    return choice, pd.concat(rows, ignore_index=True)
+
+
+def _without(left: stock.Stock, barred: set[str]) -> stock.Stock:
+    for name in barred:
+        left = left.without(name)
+    return left
 
 
 def reason_to_stop(session: Session) -> str | None:
@@ -130,6 +190,13 @@ def data_hash(known: Evidence) -> str:
     """Hash of the evidence that a choice was made from."""
     text = known.recipes.join(known.values).assign(trial=known.trials).to_csv(index=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _cost(session: Session) -> Callable[[pd.DataFrame], npt.NDArray[Any]]:
+    """Days of the lab, and where prices are known the material."""
+    spec, conditions = session.spec, session.spec.conditions()
+    typical = float(lab_cost.price(session.space.sample(256, seed=0), conditions, spec.lab).mean())
+    return lambda recipes: lab_cost.cost(recipes[list(spec.space)], conditions, spec.lab, typical_price=typical)
 
 
 def _prior(session: Session) -> Callable[[pd.DataFrame], npt.NDArray[Any]] | None:

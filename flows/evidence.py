@@ -21,6 +21,8 @@ from store import Reader
 CAPACITY = "discharge_areal_capacity"
 PREDICTED = "predicted"
 """Provenance of what the model foresaw of a running cell: shown beside the curve, never learned from."""
+SETTLED_SD = 0.13
+"""Relative sd under which what is missing of a curve no longer matters: that of the noise of batches and cells [est]."""
 _NOT_DONE = {"premill_h": 0.0, "premill_speed_rpm": 0.0, "heat_h": 0.0}
 _CLOSE = 1e-6
 
@@ -34,12 +36,28 @@ class Evidence:
         values: n x objectives (and outcomes that are bounded); NaN = the trial failed.
         trials: id of the trial of each row.
         data_seq: sequence number of the ledger that it was read at.
+        se: n x outcomes, standard errors of what is foreseen of cells under way; NaN = measured, with noise to be inferred.
+        settled: trials about which the cycles still missing leave less doubt than the noise; the others stay pending.
     """
 
     recipes: pd.DataFrame
     values: pd.DataFrame
     trials: list[str]
     data_seq: int
+    se: pd.DataFrame
+    settled: frozenset[str]
+
+    def joined(self, partial: pd.DataFrame) -> Evidence:
+        """With what cells under way say (`flows.under_test.partial`)."""
+        names = list(self.values)
+        values = pd.concat([self.values, partial[names]], ignore_index=True).astype(float)
+        se = pd.concat(
+            [self.se, partial[[f"{name}_se" for name in names]].set_axis(names, axis=1)], ignore_index=True
+        ).astype(float)
+        recipes = pd.concat([self.recipes, partial[list(self.recipes)]], ignore_index=True)
+        sure = partial.loc[partial["early_sd"] < SETTLED_SD, "trial"]
+        trials = [*self.trials, *partial["trial"]]
+        return Evidence(recipes, values, trials, self.data_seq, se, self.settled | frozenset(sure))
 
 
 def record(reader: Reader, campaign: str) -> pd.DataFrame:
@@ -69,7 +87,7 @@ def outcomes(reader: Reader, session: Session) -> pd.DataFrame:
     scalars = _scalar_outcomes(reader.results(session.name))
     subjects = pd.concat([rows[["subject", "trial"]], scalars[["subject", "trial"]]]).drop_duplicates("subject")
     designs = complete_designs(trials.reindex(subjects["trial"])).set_axis(subjects["subject"].to_numpy())
-    designs["loading_mg_cm2"] = _own_loading(reader.cells(session.name), designs)
+    designs["loading_mg_cm2"] = own_loading(reader.cells(session.name), designs)
     cycles = sorted({*outcome.STANDARD_CYCLES, *_cycles_wanted(session.spec)})
     derived = outcome.derive(rows.rename(columns={"subject": "design"}), designs, session.materials, cycles=cycles)
     wide = scalars.pivot_table(index="subject", columns="column", values="value", aggfunc="last")
@@ -117,11 +135,14 @@ def learnable(reader: Reader, session: Session) -> Evidence:
     failed = usable.index[usable["state"].eq("failed") & ~usable.index.isin(found["trial"])]
     found = pd.concat([found, pd.DataFrame({"trial": failed}).reindex(columns=found.columns)]) if len(failed) else found
     names = [str(name) for name in found["trial"]]
+    values = found[wanted].astype(float).reset_index(drop=True)
     return Evidence(
         recipes=usable.loc[names, list(session.spec.space)].reset_index(drop=True),
-        values=found[wanted].astype(float).reset_index(drop=True),
+        values=values,
         trials=names,
         data_seq=reader.seq,
+        se=pd.DataFrame(np.nan, index=values.index, columns=wanted),
+        settled=frozenset(names),
     )
 
 
@@ -148,7 +169,7 @@ def _scalar_outcomes(results: pd.DataFrame) -> pd.DataFrame:
     return kept[["subject", "trial", "column", "value"]]
 
 
-def _own_loading(cells: pd.DataFrame, designs: pd.DataFrame) -> pd.Series:
+def own_loading(cells: pd.DataFrame, designs: pd.DataFrame) -> pd.Series:
     """Loading of each subject: the cell's own mass over its area where both are known, else what the trial asked for."""
     known = (cells["active_mass_mg"].astype(float) / cells["area_cm2"].astype(float)).reindex(designs.index)
     return known.where(known > 0).fillna(designs["loading_mg_cm2"])

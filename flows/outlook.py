@@ -1,9 +1,8 @@
 """What a running cell promises: its capacity at the cycle that counts, foreseen from the curve so far and stored with it.
 
-The law from early to late capacity is that of `surrogate.early`, started from curves that the physics draws over the
-campaign's space and corrected by every cell that reached the target. A prediction is a result of its own
-(`predicted_discharge_areal_capacity`, provenance `predicted`), so it is never mixed up with what was measured; it names the
-file and the cycle that it was made from, and is made once for each.
+The laws from early to late capacity are those of `surrogate.readouts`, taught by every cell on its way. A prediction is a
+result of its own (`predicted_discharge_areal_capacity`, provenance `predicted`), so it is never mixed up with what was
+measured; it names the file and the cycle that it was made from, and is made once for each.
 """
 
 from __future__ import annotations
@@ -14,20 +13,16 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from campaign import outcome
-from campaign.spec import Range
-from flows import evidence
+from flows import evidence, under_test
 from flows.session import Session, now, who
 
 if TYPE_CHECKING:
     from review.plots import Plot
 
 OBSERVABLE = "predicted_discharge_areal_capacity"
-_CURVES = 64
-"""Recipes whose simulated curves start the law."""
 _BAND_DRAWS = 64
 _Z95 = 1.6448536
 
@@ -66,27 +61,22 @@ def foresee(session: Session) -> list[Foreseen]:
     target = target_cycle(session)
     if target is None or session.spec.evaluator != "lab":
         return []
-    record = session.ledger.cycling(session.name)
-    curves = _curves(session, record)
-    state = session.ledger.cells(session.name)["state"]
-    running = [cell for cell in curves if state.get(cell) == "running" and len(curves[cell].discharge) < target]
+    reader = session.reader
+    cells = [cell for cell in under_test.cells(session, reader) if len(cell.discharge)]
+    running = [i for i, cell in enumerate(cells) if cell.state == "running" and len(cell.discharge) < target]
     known = {(old.cell, old.made_from) for old in foreseen(session)}
-    new = [cell for cell in running if (cell, len(curves[cell].discharge)) not in known]
+    new = [i for i in running if (cells[i].number, len(cells[i].discharge)) not in known]
     if not new:
         return []
-    from surrogate.early import Foresight
-
-    whole = [curve for curve in curves.values() if len(curve.discharge) >= target]
-    law = Foresight(target, _simulated(session, target), whole)
+    record = reader.cycling(session.name)
+    finished = sum(len(cell.discharge) >= target for cell in cells)
+    look = under_test.early(session).outlook(cells, target)
     made = []
-    for cell in new:
-        outlook = law.outlook(curves[cell])
-        if outlook is None:
-            continue
-        low, high = outlook.mean - _Z95 * outlook.sd, outlook.mean + _Z95 * outlook.sd
-        count = len(curves[cell].discharge)
-        found = Foreseen(cell, target, count, math.exp(outlook.mean), math.exp(low), math.exp(high))
-        _store(session, found, record, learned_from=law.learned_from)
+    for i in new:
+        mean, reach, count = float(look.mean[i]), _Z95 * float(look.sd[i]), len(cells[i].discharge)
+        ends = math.exp(mean), math.exp(mean - reach), math.exp(mean + reach)
+        found = Foreseen(str(cells[i].number), target, count, *ends)
+        _store(session, found, record, learned_from=finished)
         made.append(found)
     return made
 
@@ -118,7 +108,7 @@ def _store(session: Session, found: Foreseen, record: pd.DataFrame, *, learned_f
         "made_from": found.made_from,
         "p05": found.p05,
         "p95": found.p95,
-        "model": f"mixwright {version('mixwright')} early law, {learned_from} finished cells",
+        "model": f"mixwright {version('mixwright')} laws between readouts, {learned_from} finished cells",
         "result_seq": int(mine["seq"].iloc[0]),
     }
     row = {
@@ -133,43 +123,6 @@ def _store(session: Session, found: Foreseen, record: pd.DataFrame, *, learned_f
     }
     key = f"foresee {found.cell} at {found.target} from cycle {found.made_from} of write {note['result_seq']}"
     session.ledger.record(results=pd.DataFrame([row]), key=key, at=now(), by=who())
-
-
-def _curves(session: Session, record: pd.DataFrame) -> dict[str, Any]:
-    """Unbroken curves from cycle 1 on, by cell."""
-    from surrogate.early import Curve
-
-    trials = session.ledger.trials(session.name)
-    ranges = {name: item for name, item in session.spec.space.items() if isinstance(item, Range)}
-    found = {}
-    for cell, part in record[record["evaluator"].eq("lab")].groupby("subject", sort=False):
-        values = part.set_index("cycle")["discharge_areal_capacity_mAh_cm2"].dropna().sort_index()
-        whole = int((values.index == np.arange(1, len(values) + 1)).cumprod().sum())
-        trial = trials.loc[part["trial"].iloc[0]]
-        numbers = [(float(trial[name]) - item.low) / (item.high - item.low) for name, item in ranges.items()]
-        names = tuple(str(trial[name]) for name in session.spec.space if name not in ranges)
-        found[str(cell)] = Curve(np.array(numbers), names, values.to_numpy(dtype=float)[:whole])
-    return {cell: curve for cell, curve in found.items() if len(curve.discharge)}
-
-
-def _simulated(session: Session, target: int) -> list[Any]:
-    """Curves that the physics draws over the space; none where the campaign takes no prior from the physics."""
-    if session.spec.prior != "physics":
-        return []
-    from models import limits
-    from models.simulate import simulate
-
-    recipes = session.space.sample(_CURVES, seed=session.spec.seed)
-    designs = session.spec.designs(recipes).assign(cycles=target)
-    told = limits.refusals(designs, materials=session.materials)
-    designs = designs[[sentence is None for sentence in told]]
-    if designs.empty:
-        return []
-    cycling = simulate(designs, fidelity="quick", materials=session.materials).cycling
-    return [
-        part.sort_values("cycle")["discharge_areal_capacity_mAh_cm2"].to_numpy(dtype=float)
-        for _, part in cycling.groupby("design", sort=False)
-    ]
 
 
 def picture(session: Session) -> Plot:

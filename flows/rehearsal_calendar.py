@@ -1,8 +1,8 @@
 """The virtual clock: a lab with one mixer and K channels, played against a chooser of trials, in days.
 
 A mix takes its net hours over the duty and half an hour of hands; it begins in working hours and may run overnight. A day
-after it ends its powder results are in and its cell goes on its channel. Each cycle lasts (Q_dis + Q_chg)/I of that cell, so
-results arrive as partial curves and out of order. Day 0 is a Monday morning.
+after it ends its powder results are in and its cell goes on a channel, or waits for one. Each cycle lasts (Q_dis + Q_chg)/I
+of that cell, so results arrive as partial curves and out of order. Day 0 is a Monday morning.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from campaign.spec import Lab
+from flows.early_evidence import Seen
+from flows.mixer import WEEKDAYS
 
 if TYPE_CHECKING:
     from models.virtual_lab_plug import OpenLab
 
 Floats = npt.NDArray[np.float64]
-WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 HANDS_DAYS = 0.5 / 24
 POWDER_DAYS = 1.0
 WEEK = 7.0
@@ -37,6 +38,8 @@ class Test:
     number: int
     recipe: Mapping[str, Any]
     asked_day: float
+    ready_day: float = np.inf
+    """Its powder is known and its cell could start."""
     started_day: float = np.inf
     powder: Mapping[str, float] = field(default_factory=dict)
     discharge: Floats = field(default_factory=lambda: np.zeros(0))
@@ -60,18 +63,6 @@ class Test:
         return float(self.ends[self.last_cycle - 1]) if self.last_cycle else self.started_day
 
 
-@dataclass(frozen=True)
-class Seen:
-    """A test as it looks on a day."""
-
-    number: int
-    recipe: Mapping[str, Any]
-    powder: Mapping[str, float]
-    discharge: Floats
-    state: str
-    """mixing, running, ended (it ran as far as was wanted), stopped or died."""
-
-
 def seen(test: Test, day: float) -> Seen:
     """What may be known of a test on a day."""
     cycles = min(int(np.searchsorted(test.ends, day + 1e-9, side="right")), test.last_cycle)
@@ -83,7 +74,7 @@ def seen(test: Test, day: float) -> Seen:
         state = "stopped"
     else:
         state = "died" if test.died else "ended"
-    powder = test.powder if day >= test.started_day else {}
+    powder = test.powder if day >= test.ready_day else {}
     return Seen(test.number, test.recipe, powder, test.discharge[:cycles], state)
 
 
@@ -94,12 +85,14 @@ class Chooser(Protocol):
     """Its cells run so far unless stopped."""
     readouts: Sequence[int]
     """Cycles after which it wants to look at a cell."""
+    ahead: int
+    """Batches that it has mixed while every channel is taken."""
 
     def next(self, tests: Sequence[Seen], *, free: int) -> Mapping[str, Any] | None:
-        """Return what to mix for one of the free channels, or None to leave them free until something new is known."""
+        """Return what to mix now, or None to leave the mixer until something new is known; `free` channels lack a batch."""
 
-    def stop(self, tests: Sequence[Seen]) -> Sequence[int]:
-        """Return numbers of running tests to stop now."""
+    def stop(self, tests: Sequence[Seen], *, wanted: int = 0) -> Sequence[int]:
+        """Return numbers of running tests to stop now; `wanted` batches wait for a channel."""
 
     def recommend(self, tests: Sequence[Seen]) -> Mapping[str, Any] | None:
         """Return the recipe that it would recommend, None as long as it has nothing to go by."""
@@ -121,7 +114,15 @@ class Bench:
     def of(cls, lab: Lab, *, duty: float, most_tests: int, horizon_days: float = 730.0) -> Bench:
         """The bench of a campaign's `lab:` block."""
         days = frozenset(WEEKDAYS.index(day) for day in lab.working_days)
-        return cls(lab.channels, lab.mixers, days, lab.working_hours_per_day, duty, most_tests, horizon_days)
+        return cls(
+            channels=lab.channels,
+            mixers=lab.mixers,
+            working_days=days,
+            working_hours=lab.working_hours_per_day,
+            duty=duty,
+            most_tests=most_tests,
+            horizon_days=horizon_days,
+        )
 
     def next_working(self, day: float) -> float:
         """First moment from `day` on at which somebody is there."""
@@ -168,16 +169,19 @@ class _Clock:
         self.tests: dict[int, Test] = {}
         self.mixers = [0.0] * bench.mixers
         self.queue: list[tuple[float, int, str, int]] = []
+        self.waiting: dict[int, Any] = {}
+        """Batches whose cells wait for a channel, the oldest first."""
+        self.planned: set[tuple[float, str]] = set()
         self.tie = count()
         self.truths: dict[tuple[Any, ...], float] = {}
         self.news = True
-        """Whether something has come in since the chooser last left a channel free."""
+        """Whether something has come in since the chooser last left the mixer idle."""
 
     def run(self) -> Played:
         rows: list[dict[str, float]] = []
-        self._at(0.0, "channel", -1)
+        self._at(0.0, "mix", -1)
         self._at(WEEK, "week", -1)
-        acts = {"channel": self._fill, "mixer": self._fill, "start": self._start, "look": self._look, "end": self._end}
+        acts = {"mix": self._fill, "ready": self._ready, "seat": self._seat, "look": self._look, "end": self._end}
         while self.queue:
             day, _, kind, number = heapq.heappop(self.queue)
             if day > self.bench.horizon_days:
@@ -195,29 +199,36 @@ class _Clock:
     def _at(self, day: float, kind: str, number: int) -> None:
         heapq.heappush(self.queue, (day, next(self.tie), kind, number))
 
+    def _once(self, day: float, kind: str) -> None:
+        """Put down what concerns no single test, unless it is planned already."""
+        if (day, kind) not in self.planned:
+            self.planned.add((day, kind))
+            self._at(day, kind, -1)
+
     def _view(self, day: float) -> list[Seen]:
         return [seen(test, day) for test in self.tests.values()]
 
     # ---- what happens --------------------------------------------------------------------------------------------
 
     def _fill(self, day: float, number: int) -> None:
-        """Mix for every free channel, as far as mixers are free now."""
+        """Mix for every channel that has no batch, and ahead, as far as mixers are free now."""
         del number
         if day < self.bench.next_working(day) - 1e-9:
-            self._at(self.bench.next_working(day), "channel", -1)
+            self._once(self.bench.next_working(day), "mix")
             return
-        while (free := self._free(day)) and self.news and len(self.tests) < self.bench.most_tests:
+        while self._lacking(day) + self.chooser.ahead > 0 and self.news and len(self.tests) < self.bench.most_tests:
             mixer = int(np.argmin(self.mixers))
             if self.mixers[mixer] > day + 1e-9:
-                self._at(self.mixers[mixer], "mixer", -1)
+                self._once(self.mixers[mixer], "mix")
                 return
-            recipe = self.chooser.next(self._view(day), free=min(free, self.bench.most_tests - len(self.tests)))
+            recipe = self.chooser.next(self._view(day), free=max(self._lacking(day), 0))
             if recipe is None:
                 self.news = False
                 return
             self._mix(recipe, day, mixer)
 
-    def _free(self, day: float) -> int:
+    def _lacking(self, day: float) -> int:
+        """Channels that neither run nor have a batch on its way to them; below 0 where batches wait."""
         return self.bench.channels - sum(test.ended_day > day + 1e-9 for test in self.tests.values())
 
     def _mix(self, recipe: Mapping[str, Any], day: float, mixer: int) -> None:
@@ -226,17 +237,38 @@ class _Clock:
         done = day + HANDS_DAYS + hours / self.bench.duty / 24
         self.mixers[mixer] = done
         self.tests[number] = Test(number, dict(recipe), day)
-        self._at(self.bench.next_working(done + POWDER_DAYS), "start", number)
+        self._at(self.bench.next_working(done + POWDER_DAYS), "ready", number)
 
-    def _start(self, day: float, number: int) -> None:
+    def _ready(self, day: float, number: int) -> None:
+        """Powder results are in; the cell takes a channel, or waits for one."""
         test = self.tests[number]
         mix = self.lab.mix(test.recipe, day=test.asked_day, label=f"T{number:04d}-M1")
+        self.tests[number] = replace(test, ready_day=day, powder=self.lab.powder(mix))
+        self.waiting[number] = mix
+        self._something_new(day)
+
+    def _seat(self, day: float, number: int) -> None:
+        """Start the cells that wait, on free channels and on those of cells that the chooser stops for them."""
+        del number
+        if self.waiting and day < self.bench.next_working(day) - 1e-9:
+            self._once(self.bench.next_working(day), "seat")
+            return
+        short = len(self.waiting) - (self.bench.channels - self._running(day))
+        if short > 0:
+            self._stop(self.chooser.stop(self._view(day), wanted=short), day)
+        while self.waiting and self._running(day) < self.bench.channels:
+            first = next(iter(self.waiting))
+            self._start(day, first, self.waiting.pop(first))
+
+    def _running(self, day: float) -> int:
+        return sum(test.started_day <= day and test.ended_day > day + 1e-9 for test in self.tests.values())
+
+    def _start(self, day: float, number: int, mix: Any) -> None:
         record = self.lab.cycle(mix, self.chooser.last_cycle)
         ends = day + np.cumsum(record.hours) / 24
         self.tests[number] = replace(
-            test,
+            self.tests[number],
             started_day=day,
-            powder=self.lab.powder(mix),
             discharge=record.discharge_mAh_cm2,
             charge=record.charge_mAh_cm2,
             ends=ends,
@@ -246,17 +278,19 @@ class _Clock:
             if cycle < len(ends):
                 self._at(float(ends[cycle - 1]), "look", number)
         self._at(self.tests[number].ended_day, "end", number)
-        self._something_new(day)
 
     def _look(self, day: float, number: int) -> None:
         if self.tests[number].stopped_after is not None:
             return
-        for stopped in self.chooser.stop(self._view(day)):
-            test = self.tests[stopped]
+        self._stop(self.chooser.stop(self._view(day)), day)
+        self._something_new(day)
+
+    def _stop(self, numbers: Sequence[int], day: float) -> None:
+        for number in numbers:
+            test = self.tests[number]
             # A cycle that is under way is broken off: what was complete counts.
             cycles = int(np.searchsorted(test.ends, day + 1e-9, side="right"))
-            self.tests[stopped] = replace(test, stopped_after=cycles, ends=_cut(test.ends, cycles, day))
-        self._something_new(day)
+            self.tests[number] = replace(test, stopped_after=cycles, ends=_cut(test.ends, cycles, day))
 
     def _end(self, day: float, number: int) -> None:
         if self.tests[number].stopped_after is None:
@@ -264,6 +298,7 @@ class _Clock:
 
     def _something_new(self, day: float) -> None:
         self.news = True
+        self._seat(day, -1)
         self._fill(day, -1)
 
     # ---- the weekly check ----------------------------------------------------------------------------------------
@@ -274,18 +309,19 @@ class _Clock:
         tried = [self._truth(test.recipe) for test in self.tests.values() if test.started_day <= day]
         recommended = self._truth(recipe) if recipe is not None else np.nan
         sign = 1.0 if self.lab.question.objective.goal == "max" else -1.0
-        top = sign * max((sign * value for value in tried), default=np.nan)
+        top = sign * max((sign * value for value in tried if value == value), default=np.nan)
         return {
             "day": day,
             "cells": float(len(tried)),
-            "regret": regret(recommended, best, sign=sign),
+            # A recipe that breaks a bound is worth nothing.
+            "regret": 1.0 if recipe is not None and np.isnan(recommended) else regret(recommended, best, sign=sign),
             "regret_tried": regret(top, best, sign=sign),
         }
 
     def _truth(self, recipe: Mapping[str, Any]) -> float:
         key = tuple(recipe[name] for name in self.lab.question.space.names)
         if key not in self.truths:
-            self.truths[key] = float(self.lab.truth(pd.DataFrame([dict(recipe)]))[0])
+            self.truths[key] = float(self.lab.admitted(pd.DataFrame([dict(recipe)]))[0])
         return self.truths[key]
 
 

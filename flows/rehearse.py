@@ -139,11 +139,17 @@ def check(spec: CampaignSpec, question: Question, materials: Materials, *, own_l
     Raises:
         Refusal: says what and why.
     """
-    if spec.objective.outcome.startswith(UNSEEN):
+    if len(spec.objectives) > 1:
         raise Refusal(
-            f"{spec.objective.outcome} cannot be rehearsed: a virtual lab gives capacities and hours, and this outcome needs "
-            "voltages or the electrolyte's own share; name a capacity or a retention"
+            f"objectives: {len(spec.objectives)} objectives cannot be rehearsed, as no single recipe is then the best that days "
+            f"are counted to; rehearse a copy that wants {spec.objective.outcome} and bounds the others (outcome_constraints)"
         )
+    for name in question.outcomes:
+        if name.startswith(UNSEEN):
+            raise Refusal(
+                f"{name} cannot be rehearsed: a virtual lab gives capacities and hours, and this outcome needs voltages or the "
+                "electrolyte's own share; name a capacity or a retention"
+            )
     if own_lab and spec.prior == "none":
         return
     from models import limits
@@ -153,6 +159,13 @@ def check(spec: CampaignSpec, question: Question, materials: Materials, *, own_l
             raise Refusal(f"the space leaves what the physics can speak of: {refused}")
 
 
+def last_cycle(question: Question) -> int:
+    """Return the cycle that a record must reach for all that is wanted."""
+    from flows.early_evidence import needed_cycle
+
+    return max(needed_cycle(name, question.conditions) for name in question.outcomes)
+
+
 # ---- one lab, in a process of its own ---------------------------------------------------------------------------------
 
 
@@ -160,12 +173,11 @@ class Stage:
     """What is made once a process: the question, the prior on its grid, simulated curves."""
 
     def __init__(self, setting: Setting) -> None:
-        from flows.rehearsal_product import needed_cycle
         from models.virtual_lab_prior import ensemble_prior, simulated_curves
 
         self.setting = setting
         self.spec, self.materials, self.question = read_question(setting.campaign)
-        self.last_cycle = needed_cycle(self.question)
+        self.last_cycle = last_cycle(self.question)
         self.prior: PriorFunction | None = None
         self.curves: Sequence[Floats] = ()
         if self.spec.prior == "physics":
@@ -182,14 +194,13 @@ class Stage:
             seed, self.setting.level, question=self.question, materials=self.materials, file=self.setting.lab_file
         )
 
-    def product(self, lab: OpenLab, *, seed: int, switches: Switches | None = None) -> Product:
+    def product(self, *, seed: int, switches: Switches | None = None) -> Product:
         """This product, set up as the campaign says."""
         from flows.rehearsal_product import Product, Switches
 
         return Product(
             self.question,
-            lab=lab,
-            last_cycle=self.last_cycle,
+            materials=self.materials,
             prior=self.prior,
             curves=self.curves,
             descriptors=dict(self.question.space.descriptors),
@@ -218,7 +229,7 @@ class Stage:
 def play_lab(stage: Stage, seed: int) -> LabResult:
     """Play the campaign against one lab."""
     lab = stage.lab(seed)
-    played = play(lab, stage.product(lab, seed=stage.spec.seed + seed), stage.bench())
+    played = play(lab, stage.product(seed=stage.spec.seed + seed), stage.bench())
     reached = played.within(stage.spec.tolerance_pct / 100)
     ended = max((test.ended_day for test in played.tests if test.ended_day < float("inf")), default=0.0)
     return LabResult(
@@ -274,7 +285,6 @@ def evaluate_virtual(session: Session) -> list[str]:
     waiting = trials[trials["state"].eq("proposed") & trials["evaluator"].eq("virtual-lab")]
     if waiting.empty:
         return []
-    from flows.rehearsal_product import needed_cycle
     from models.virtual_lab import Question
     from models.virtual_lab_plug import open_lab
 
@@ -284,7 +294,7 @@ def evaluate_virtual(session: Session) -> list[str]:
     lab = open_lab(spec.virtual_lab.seed, spec.virtual_lab.level, question=question, materials=session.materials)
     designs = recipe.complete(waiting[list(recipe.DESIGN_COLUMNS)], session.materials)
     for name, design in designs.iterrows():
-        _answer(session, lab, str(name), design, least=needed_cycle(question))
+        _answer(session, lab, str(name), design, least=last_cycle(question))
     return [str(name) for name in waiting.index]
 
 

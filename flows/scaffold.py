@@ -54,6 +54,11 @@ lab:
   mixers: 1
   batch_mass_g: 1.0           # composite in one mix, for the weighed grams on the sheet
   cell_area_cm2: 0.785
+  working_days: [Mon, Tue, Wed, Thu, Fri]
+  working_hours_per_day: 9    # from 8 o'clock; a mixer begun in working hours may run overnight
+  # max_run_time_h: 12        # of the mixer; a space beyond it is refused
+  # stock_g: {{LPSCl: 20}}      # at the start of the campaign; what is not there is not proposed
+  # price_per_g: {{LPSCl: 15}}  # any currency: dearer batches must promise more
 """
 
 _SETTINGS = """\

@@ -16,6 +16,7 @@ import pandas as pd
 
 from campaign.errors import Refusal
 from campaign.materials import Materials
+from campaign.names import nearest
 from campaign.space import SearchSpace
 from campaign.spec import CampaignSpec, LoadedCampaign, Range, load_spec
 from flows import settings as machine
@@ -119,6 +120,7 @@ def open_session(path: str | Path, *, write: bool = True) -> Session:
     settings = machine.load(loaded.path)
     ledger = open_ledger(settings, create=write)
     session = Session(loaded, settings, ledger)
+    check_lab(session)
     check_space(session)
     _check_edit(session)
     if write:
@@ -147,6 +149,31 @@ def open_ledger(settings: Settings, *, create: bool) -> Ledger:
     return Ledger.open(settings.ledger_url, create=create)
 
 
+def check_lab(session: Session) -> None:
+    """Refuse a `lab:` block that no batch of this campaign can be made with.
+
+    Raises:
+        Refusal: a batch under the smallest one, or stock or price of a material that the campaign does not use.
+    """
+    lab, loaded = session.spec.lab, session.loaded
+    if lab.batch_mass_g < lab.smallest_batch_g:
+        raise Refusal(
+            f"{loaded.place('lab', 'batch_mass_g')}: batches of {lab.batch_mass_g:g} g are under the smallest that the mixer "
+            f"takes, {lab.smallest_batch_g:g} g; raise batch_mass_g, or say smallest_batch_g if the mixer takes less"
+        )
+    held = session.spec.conditions()
+    used: list[str] = []
+    for part in ("active", "sse", "carbon"):
+        choices = session.spec.space.get(part, (str(held.get(part, "none")),))
+        used += [] if isinstance(choices, Range) else [name for name in choices if name != "none"]
+    for block in ("stock_g", "price_per_g"):
+        for name in getattr(lab, block):
+            if name not in used:
+                raise Refusal(
+                    f"{loaded.place('lab', block, name)}: {name!r} is no material of this campaign: {nearest(name, used)}"
+                )
+
+
 def check_space(session: Session) -> None:
     """Refuse a space that leaves the box of who answers: the model's validity, or what the lab's mixer can do.
 
@@ -162,6 +189,11 @@ def check_space(session: Session) -> None:
         if isinstance(item, Range) and limit is not None and item.high > limit:
             raise Refusal(
                 f"{loaded.place('space', name, 'high')}: {name} up to {item.high:g} is beyond the mixer, which ends at {limit:g}"
+            )
+        held = spec.conditions().get(name)
+        if limit is not None and held is not None and float(held) > limit:
+            raise Refusal(
+                f"{loaded.place('fixed', name)}: {name} of {float(held):g} is beyond the mixer, which ends at {limit:g}"
             )
     if spec.evaluator == "lab" and spec.prior == "none":
         return

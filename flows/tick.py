@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from campaign.trial import OPEN
-from flows import choose, evaluate, history, inbox, outlook, project
+from flows import choose, evaluate, history, inbox, outlook, project, stock, under_test
 from flows.session import Session, is_dead, now, who
 from store import Lease, Stale
 
@@ -68,6 +68,7 @@ def tick(session: Session, *, call: Step[Any] = plainly, project_now: bool = Tru
         evaluated = call("evaluate", lambda: evaluate.evaluate_waiting(session))
         proposed, sentence = call("propose", lambda: _propose(session, lease))
         evaluated += call("evaluate", lambda: evaluate.evaluate_waiting(session)) if proposed else []
+        call("advise", lambda: under_test.bring_up_to_date(session))
         sentences = [*arrived.sentences, *([sentence] if sentence else [])]
         if project_now:
             sentences += call("project and report", lambda: project.bring_up_to_date(session))
@@ -106,8 +107,8 @@ def _propose(session: Session, lease: Lease) -> tuple[list[str], str | None]:
         return [], stop
     try:
         return list(choose.propose(session, room.q, lease=lease).index), None
-    except Stale as stale:
-        return [], str(stale)
+    except (Stale, stock.OutOfStock) as reason:
+        return [], str(reason)
 
 
 @dataclass(frozen=True)
@@ -117,17 +118,29 @@ class _Room:
 
 
 def _room(session: Session) -> _Room:
-    """How many trials may be proposed now: up to the open batch, within the budget."""
+    """How many trials may be proposed now: up to the open batch, within the budget.
+
+    A lab's trial is open until its cell is under test: what is to be mixed next does not wait for cells that run for months.
+    """
     trials = session.ledger.trials(session.name)
     own = trials[trials["evaluator"].eq(session.spec.evaluator) & trials["planned"].astype(bool)]
     budget = session.spec.budget
     left = budget.trials - len(own)
-    waiting = int(own["state"].isin(OPEN).sum())
+    under_way = [state for state in OPEN if state != "testing" or session.spec.evaluator != "lab"]
+    waiting = int(own["state"].isin(under_way).sum())
     if left <= 0:
         return _Room(0, f"the budget of {budget.trials} trials is used")
     if waiting >= budget.batch:
         return _Room(0, f"{waiting} trials are open, as many as the batch allows; their results come first")
-    return _Room(min(left, budget.batch - waiting))
+    if session.spec.evaluator != "lab":
+        return _Room(min(left, budget.batch - waiting))
+    room = max(1, len(under_test.free_channels(session, session.reader))) - waiting
+    if room <= 0:
+        running = session.spec.lab.channels - len(under_test.free_channels(session, session.reader))
+        return _Room(
+            0, f"{waiting} trials wait to be tested and {running} of {session.spec.lab.channels} channels are taken"
+        )
+    return _Room(min(left, budget.batch - waiting, room))
 
 
 def _renewing(call: Step[Any], session: Session, lease: Lease) -> Step[Any]:

@@ -1,6 +1,7 @@
-"""The lab's list for today: what to mix, which cell goes on which channel, which files are awaited, what is overdue.
+"""The lab's list for today, in the order of work: what to stop, what to start, what to mix and when, which files are due.
 
-Everything is read from the ledger; nothing is written. How long a test should take is a bound, not a forecast: planned cycles
+Everything is read from the ledger; nothing is written. Cells are stopped by the advice that the last tick put on record for
+this very evidence, or that is made now. How long a test should take is a bound, not a forecast: planned cycles
 times twice the theoretical capacity over the current (the capacity that was measured, where there is a record).
 """
 
@@ -15,10 +16,13 @@ import pandas as pd
 
 from campaign.errors import Refusal
 from campaign.recipe import DESIGN_COLUMNS, complete
-from flows import outlook
+from flows import choose, outlook, under_test
+from flows.advice import Advice
 from flows.intake import cells
+from flows.mixer import mixer_slots
 from flows.session import Session, now
 from ingest.sheet_write import weighing_table
+from store import Reader
 
 FILE_EVERY = timedelta(days=7)
 NEAR_MELTING_C = 15.0
@@ -38,6 +42,8 @@ class ToMix:
     clock_h: float
     steps: tuple[str, ...]
     """Premilling and heating, where asked for."""
+    slot: str
+    """When to begin, on which mixer, and when it is done by the clock."""
     warnings: tuple[str, ...]
 
 
@@ -46,13 +52,17 @@ class Today:
     """The list, each entry a sentence or a batch."""
 
     campaign: str
-    mix: tuple[ToMix, ...]
+    stop: tuple[str, ...]
+    """Cells whose test should end, why, and the chance that they could still be the best."""
     start: tuple[str, ...]
+    mix: tuple[ToMix, ...]
+    propose: tuple[str, ...]
+    """Channels for which no trial is there yet."""
     awaited: tuple[str, ...]
     overdue: tuple[str, ...]
     unassigned: tuple[str, ...]
     running: tuple[str, ...]
-    """What the cells under test promise, as stored by the last tick."""
+    """What the cells under test promise, and that they run on."""
     look: tuple[str, ...]
     """Checks that ask for a person's look."""
 
@@ -65,6 +75,7 @@ def today(session: Session, at: datetime | None = None) -> Today:
     """Make the list as of a time (by default now)."""
     at = at or now()
     reader = session.reader
+    advised = advice_now(session, reader)
     trials = reader.trials(session.name, recipe="asked")
     table = reader.cells(session.name)
     files = reader.files(session.name)
@@ -79,23 +90,26 @@ def today(session: Session, at: datetime | None = None) -> Today:
     ]
     return Today(
         campaign=session.name,
-        mix=tuple(_to_mix(session, own[own["state"].isin(["proposed", "issued"])])),
-        start=tuple(_to_start(session, table, running)),
+        stop=tuple(_stop(item, running) for item in advised if item.stop),
+        start=tuple(_to_start(session, reader, advised, running)),
+        mix=tuple(_to_mix(session, own[own["state"].isin(["proposed", "issued"])], at)),
+        propose=tuple(_to_propose(session, reader, own, advised)),
         awaited=tuple(_awaited(running, files, at)),
         overdue=tuple(_overdue(session, running, at)),
         unassigned=tuple(unassigned),
-        running=tuple(found.sentence for found in outlook.latest(session)),
+        running=tuple(_running(session, advised)),
         look=tuple(_look(session, files)),
     )
 
 
 # ---- mixing --------------------------------------------------------------------------------------------------------
-def _to_mix(session: Session, trials: pd.DataFrame) -> list[ToMix]:
+def _to_mix(session: Session, trials: pd.DataFrame, at: datetime) -> list[ToMix]:
     if trials.empty:
         return []
     designs = complete(trials[list(DESIGN_COLUMNS)])
     weighed = weighing_table(designs, session.spec.lab.batch_mass_g).set_index("trial")
     hot = _vessel_temperature_C(session, designs)
+    slots = mixer_slots(weighed["time on the clock (h)"].astype(float), session.spec.lab, at)
     batches = []
     for trial, design in designs.iterrows():
         row: dict[str, Any] = {str(name): value for name, value in weighed.loc[str(trial)].items()}
@@ -114,6 +128,7 @@ def _to_mix(session: Session, trials: pd.DataFrame) -> list[ToMix]:
                     for word, name in (("premill", "premill (h at rpm)"), ("then heat", "heat after mixing"))
                     if row[name] != "none"
                 ),
+                slot=slots[str(trial)].sentence,
                 warnings=tuple(_warnings(session, design, hot.get(str(trial)))),
             )
         )
@@ -156,23 +171,65 @@ def _vessel_temperature_C(session: Session, designs: pd.DataFrame) -> dict[str, 
 
 
 # ---- testing -------------------------------------------------------------------------------------------------------
-def _to_start(session: Session, table: pd.DataFrame, running: pd.DataFrame) -> list[str]:
-    taken = {str(channel) for channel in running["channel"].dropna()}
-    free = [str(number) for number in range(1, session.spec.lab.channels + 1) if str(number) not in taken]
-    mixes = session.ledger.mixes(session.name)
-    open_trials = session.ledger.trials(session.name)["state"]
+def advice_now(session: Session, reader: Reader) -> list[Advice]:
+    """Advice for the evidence as it is: as stored by the last tick, else made now."""
+    standing = under_test.stored(session, reader)
+    if standing or not any(c.state == "running" and len(c.discharge) > 1 for c in under_test.cells(session, reader)):
+        return standing
+    return under_test.advise(session, reader, choose.chooser(session, reader))
+
+
+def _stop(item: Advice, running: pd.DataFrame) -> str:
+    where = _on_channel(running.loc[str(item.number), "channel"])
+    return f"{item.number}{where}: {item.reason}; bring its last file, then: mixwright stop {item.number}"
+
+
+def _on_channel(channel: Any) -> str:
+    return f" on channel {channel}" if channel and channel == channel else ""
+
+
+def _to_start(session: Session, reader: Reader, advised: list[Advice], running: pd.DataFrame) -> list[str]:
+    free = under_test.free_channels(session, reader)
+    freed = [(str(running.loc[str(i.number), "channel"]), str(i.number)) for i in advised if i.stop]
     said = []
-    for mix, row in mixes[mixes["state"].eq("mixed")].iterrows():
-        if table["mix"].eq(str(mix)).any() or open_trials.get(row["trial"]) not in ("mixing", "testing"):
-            continue
+    for mix in under_test.waiting_mixes(reader, session.name):
         if free:
-            channel = free.pop(0)
-            said.append(
-                f"{mix}: build a cell, put it on channel {channel}; then: mixwright start {mix}-C1 --channel {channel}"
-            )
+            channel, after = free.pop(0), ""
+        elif freed:
+            channel, cell = freed.pop(0)
+            after = f" when {cell} is off it"
         else:
             said.append(f"{mix}: build a cell; all {session.spec.lab.channels} channels are taken, so it waits")
+            continue
+        say = f"mixwright start {mix}-C1 --channel {channel}"
+        said.append(f"{mix}: build a cell, put it on channel {channel}{after}; then: {say}")
     return said
+
+
+def _to_propose(session: Session, reader: Reader, own: pd.DataFrame, advised: list[Advice]) -> list[str]:
+    """Say how many channels will have nothing to test when all that is planned is on its way."""
+    on_the_way = int(own["state"].isin(["proposed", "issued"]).sum()) + len(
+        under_test.waiting_mixes(reader, session.name)
+    )
+    lacking = len(under_test.free_channels(session, reader)) + sum(item.stop for item in advised) - on_the_way
+    left = session.spec.budget.trials - int(own["planned"].astype(bool).sum())
+    q = min(lacking, left)
+    if session.spec.evaluator != "lab" or q <= 0:
+        return []
+    return [
+        f"{lacking} channel{'s' * (lacking != 1)} will have nothing to test; {q} more recipe{'s' * (q != 1)}: "
+        f"mixwright propose {session.loaded.path} -q {q}"
+    ]
+
+
+def _running(session: Session, advised: list[Advice]) -> list[str]:
+    """What each running cell promises, with the advice to run on."""
+    words = {str(item.number): item.reason for item in advised if not item.stop}
+    promised = [
+        f"{found.sentence}" + (f"; run on: {words.pop(found.cell)}" if found.cell in words else "")
+        for found in outlook.latest(session)
+    ]
+    return promised + [f"{cell}: run on: {reason}" for cell, reason in words.items()]
 
 
 def _awaited(running: pd.DataFrame, files: pd.DataFrame, at: datetime) -> list[str]:
@@ -182,7 +239,7 @@ def _awaited(running: pd.DataFrame, files: pd.DataFrame, at: datetime) -> list[s
         last = mine["at"].max() if len(mine) else None
         since = at - (last if last is not None else _started(row))
         if since >= FILE_EVERY:
-            where = f" on channel {row['channel']}" if row["channel"] else ""
+            where = _on_channel(row["channel"])
             days = since.total_seconds() / 86400
             said.append(
                 f"{name}{where}: no file for {days:.0f} days; export what there is and put it into the inbox"

@@ -12,7 +12,7 @@ from campaign import outcome
 from campaign.recipe import DESIGN_COLUMNS
 from campaign.spec import Range
 from campaign.trial import ENDED
-from flows import choose, evidence
+from flows import choose, evidence, under_test
 from flows.answer import Answer, answer, describe
 from flows.session import Session
 from review import Axis, CampaignView, Objective, Provenance, Recommendation
@@ -70,9 +70,21 @@ def campaign_view(session: Session) -> tuple[CampaignView, Answer | None]:
         cycling=_cycles_of(cycling, table[own]),
         published=table[~own].reset_index(drop=True),
         published_cycling=_cycles_of(cycling, table[~own]),
+        under_test=_under_test(session, reader),
         **_answered(session, found),
     )
     return view, found
+
+
+def _under_test(session: Session, reader: Reader) -> pd.DataFrame:
+    """The advice that stands for the evidence as it is, with each cell's channel."""
+    columns = ["cell", "channel", "cycles", "expected", "sd", "chance_best", "stop", "reason"]
+    channels = reader.cells(session.name)["channel"]
+    rows = [
+        {**under_test.plain(item), "channel": channels.get(str(item.number))}
+        for item in under_test.stored(session, reader)
+    ]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def trials_table(session: Session, reader: Reader) -> pd.DataFrame:

@@ -124,6 +124,20 @@ class Question:
     objective: Objective
     bounds: tuple[OutcomeBound, ...] = ()
 
+    @property
+    def outcomes(self) -> list[str]:
+        """Outcomes that are asked for: the objective, and what is bounded."""
+        return list(dict.fromkeys([self.objective.outcome, *(bound.outcome for bound in self.bounds)]))
+
+    def kept(self, outcomes: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        """Say of n rows of outcomes whether they keep every bound; one that is not known does not."""
+        kept = np.ones(len(outcomes), dtype=bool)
+        for bound in self.bounds:
+            value = outcomes[bound.outcome].to_numpy(float)
+            kept &= value >= (-np.inf if bound.at_least is None else bound.at_least)
+            kept &= value <= (np.inf if bound.at_most is None else bound.at_most)
+        return kept
+
     def designs(self, recipes: pd.DataFrame) -> pd.DataFrame:
         """Complete n recipes to a design table."""
         given = {
@@ -238,7 +252,7 @@ class VirtualLab:
     @cached_property
     def _best(self) -> Best:
         sign = 1.0 if self.question.objective.goal == "max" else -1.0
-        found, value = densest(self.question.space, lambda table: sign * self._admitted(table))
+        found, value = densest(self.question.space, lambda table: sign * self.admitted(table))
         return Best(sign * value, {str(name): item for name, item in found.iloc[0].items()})
 
     def best(self) -> Best:
@@ -276,17 +290,10 @@ class VirtualLab:
         asked = [n for n in wanted if n] or [1]
         return outcome.derive(long, designs, self._stock, cycles=asked).reindex(columns=names).set_index(recipes.index)
 
-    def _admitted(self, recipes: pd.DataFrame) -> Floats:
-        """The objective, NaN where a bound on an outcome is not kept."""
-        bounds = self.question.bounds
-        names = list(dict.fromkeys([self.question.objective.outcome, *(bound.outcome for bound in bounds)]))
-        table = self.outcomes(recipes, names)
-        kept = np.ones(len(table), dtype=bool)
-        for bound in bounds:
-            value = table[bound.outcome].to_numpy(float)
-            kept &= value >= (-np.inf if bound.at_least is None else bound.at_least)
-            kept &= value <= (np.inf if bound.at_most is None else bound.at_most)
-        return np.where(kept, table[self.question.objective.outcome].to_numpy(float), np.nan)
+    def admitted(self, recipes: pd.DataFrame) -> Floats:
+        """Return the noise-free objective of n recipes, NaN where a bound on an outcome is not kept."""
+        table = self.outcomes(recipes, self.question.outcomes)
+        return np.where(self.question.kept(table), table[self.question.objective.outcome].to_numpy(float), np.nan)
 
     def _discharge(self, designs: pd.DataFrame, cycles: Floats, *, volts: bool = False) -> _Seen:
         """Noise-free discharge of n designs at m cycles, the electrolyte's share of it, and mean voltages (else NaN)."""

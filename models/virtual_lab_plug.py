@@ -21,6 +21,7 @@ import pandas as pd
 from campaign import outcome
 from campaign.errors import Refusal
 from campaign.materials import Materials
+from campaign.recipe import PUBLISHED_PROTOCOL
 from models.virtual_lab import Best, Cell, Cycles, Lab, Level, Question, VirtualLab
 
 Floats = npt.NDArray[np.float64]
@@ -114,30 +115,51 @@ class OpenLab:
     def measured(self, recipe: Mapping[str, Any], cycles: Cycles) -> float:
         """The objective as a record shows it; NaN where the record does not reach so far."""
         designs = self.question.designs(pd.DataFrame([dict(recipe)]))
-        return self.derived(designs, [cycles])[0]
+        return float(self.derived(designs, [cycles])[self.question.objective.outcome].iloc[0])
 
-    def derived(self, designs: pd.DataFrame, records: list[Cycles]) -> list[float]:
-        """The objective of n designs with their records."""
+    def derived(self, designs: pd.DataFrame, records: list[Cycles]) -> pd.DataFrame:
+        """Outcomes of n designs with their records: the objective and what is bounded, NaN where a record ends before."""
         from campaign import materials as tables
 
-        name = self.question.objective.outcome
-        n = outcome.cycle_of(name)
+        cycles = sorted({n for n in map(outcome.cycle_of, self.question.outcomes) if n}) or [1]
         long = pd.concat([table_of(record, label) for label, record in zip(designs.index, records, strict=True)])
-        found = outcome.derive(long, designs, self.materials or tables.load(), cycles=[n] if n else [1])
-        return [float(value) for value in found.reindex(columns=[name])[name]]
+        found = outcome.derive(long, designs, self.materials or tables.load(), cycles=cycles)
+        return found.reindex(columns=self.question.outcomes)
 
     def truth(self, recipes: pd.DataFrame) -> Floats:
         """Noise-free objective of n recipes: told by the lab, or the median of repeated mixes."""
         told = getattr(self.lab, "truth", None)
         if callable(told):
             return np.asarray(told(recipes), dtype=float)
-        return np.array([self._median(dict(row)) for row in recipes.to_dict("records")])
+        return self._median(recipes)[self.question.objective.outcome].to_numpy(float)
 
-    def _median(self, recipe: Mapping[Any, Any]) -> float:
-        designs = self.question.designs(pd.DataFrame([dict(recipe)] * REPEATS))
-        n = outcome.cycle_of(self.question.objective.outcome) or int(designs["cycles"].max())
-        records = [self.cycle(self.mix(recipe, day=0.0, label=f"truth {k}"), n) for k in range(REPEATS)]
-        return float(np.nanmedian(self.derived(designs, records)))
+    def admitted(self, recipes: pd.DataFrame) -> Floats:
+        """As `truth`, NaN where a bound on an outcome is not kept."""
+        if not self.question.bounds:
+            return self.truth(recipes)
+        told = getattr(self.lab, "admitted", None)
+        if callable(told):
+            return np.asarray(told(recipes), dtype=float)
+        return np.where(self.question.kept(self._median(recipes)), self.truth(recipes), np.nan)
+
+    def _median(self, recipes: pd.DataFrame) -> pd.DataFrame:
+        """Medians of each recipe's outcomes over repeated mixes; NaN where most cells die before."""
+        n = max([c for c in map(outcome.cycle_of, self.question.outcomes) if c] or [self._planned])
+        rows = []
+        for recipe in recipes.to_dict("records"):
+            designs = self.question.designs(pd.DataFrame([recipe] * REPEATS))
+            records = [self.cycle(self.mix(_named(recipe), day=0.0, label=f"truth {k}"), n) for k in range(REPEATS)]
+            found = self.derived(designs, records)
+            rows.append(found.median().where(found.notna().mean() >= 0.5))
+        return pd.DataFrame(rows).reset_index(drop=True)
+
+    @property
+    def _planned(self) -> int:
+        return int(self.question.conditions.get("cycles", PUBLISHED_PROTOCOL["cycles"]))
+
+
+def _named(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(name): value for name, value in row.items()}
 
 
 _RECIPE = (

@@ -43,6 +43,7 @@ _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "window": ("speed_rpm", "time_h", "mean", "probability"),
     "surface": ("speed_rpm", "time_h", "mean", "sd"),
     "electrolytes": ("sse", "mean", "p05", "p95", "best_tried"),
+    "under_test": ("cell", "channel", "cycles", "expected", "sd", "chance_best", "stop", "reason"),
 }
 
 
@@ -130,6 +131,7 @@ class CampaignView:
     a trial has several cells, `cell_id` too).
     `window` is the ridge of equivalents, one row a point, with the probability of being within `tolerance` of the best;
     `surface` the model's mean and sd on a full grid of speed x time (a `probability` column is drawn where given);
+    `under_test` the advice on each cell that runs (`expected` and `sd` of the objective, `chance_best`, `stop`);
     `electrolytes` the best that the model expects of each SSE (90 % interval) and the best one tried (NaN = none).
     """
 
@@ -149,6 +151,7 @@ class CampaignView:
     surface_at: str = ""
     """What is held fixed on the surface, in words: "S 27.5 wt%, LPSClI"."""
     electrolytes: pd.DataFrame = field(default_factory=_empty("electrolytes"))
+    under_test: pd.DataFrame = field(default_factory=_empty("under_test"))
 
     def __post_init__(self) -> None:
         for table, columns in _REQUIRED.items():

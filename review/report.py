@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from review.data import CampaignView, is_measured
 from review.plots import PLOTS
-from review.tables import NAME_COLUMNS, outcomes_sheet, trials_sheet, window_sheet
+from review.tables import NAME_COLUMNS, advice_sheet, outcomes_sheet, trials_sheet, window_sheet
 from review.words import label, number, text
 
 
@@ -58,6 +58,7 @@ def render(view: CampaignView) -> str:
         ranked_empty=view.ranked(view.trials).empty,
         plots={name: plot(view) for name, plot in PLOTS.items()},
         window=window_sheet(view),
+        advice=advice_sheet(view),
         trials=trials_sheet(view, view.trials),
         outcomes=outcomes_sheet(view, view.trials),
         published_outcomes=outcomes_sheet(view, view.published),

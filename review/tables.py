@@ -67,6 +67,25 @@ def window_sheet(view: CampaignView) -> Sheet:
     return _filled(chosen, columns)
 
 
+def advice_sheet(view: CampaignView) -> Sheet:
+    """Return the cells under test with what is advised: those to stop first."""
+    table = view.under_test.sort_values(["stop", "cell"], ascending=[False, True])
+    columns = (
+        Column("cell", lambda row: str(row["cell"]), "name"),
+        Column("channel", _text_of("channel"), ""),
+        Column("cycles so far", lambda row: number(row["cycles"]), "number"),
+        Column(
+            f"expected ({view.objective.unit})",
+            lambda row: f"{number(row['expected'], 3)} ± {number(row['sd'], 2)}",
+            "number",
+        ),
+        Column("chance of being the best", lambda row: f"{number(100 * row['chance_best'], 2)} %", "number"),
+        Column("advice", lambda row: "stop" if row["stop"] else "run on", ""),
+        Column("why", lambda row: str(row["reason"]), "words"),
+    )
+    return _filled(table, columns)
+
+
 def trials_sheet(view: CampaignView, table: pd.DataFrame, *, record: pd.DataFrame | None = None) -> Sheet:
     """Return the trials, best first: objective, recipe, and why; columns that say nothing are left out.
 

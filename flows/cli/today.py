@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from flows.today import ToMix
 
 _HEADS = (
-    ("start", "Start"),
+    ("propose", "Ask for recipes"),
     ("awaited", "Files awaited"),
     ("overdue", "Overdue"),
     ("running", "Under test"),
@@ -29,7 +30,7 @@ _HEADS = (
 )
 @json_option
 def today(campaign: str, plot: Path | None, as_json: bool) -> None:
-    """The lab's list: what to mix (in weighed grams), which cell goes on which channel, files awaited, tests overdue."""
+    """The lab's list, in order: cells to stop and why, what to start on which channel, what to mix and when, what is due."""
     from flows.session import open_session
     from flows.today import today as make
 
@@ -43,18 +44,23 @@ def today(campaign: str, plot: Path | None, as_json: bool) -> None:
     if as_json:
         emit_json(found.as_json())
         return
+    _print_lines("Stop", found.stop)
+    _print_lines("Start", found.start)
     if found.mix:
         click.echo("Mix")
         for batch in found.mix:
             _print_batch(batch)
     for name, head in _HEADS:
-        lines = getattr(found, name)
-        if lines:
-            click.echo(head)
-            for line in lines:
-                click.echo(f"  {line}")
-    if not found.mix and not any(getattr(found, name) for name, _ in _HEADS):
+        _print_lines(head, getattr(found, name))
+    if not any((found.stop, found.start, found.mix, *(getattr(found, name) for name, _ in _HEADS))):
         click.echo("Nothing to do: no trial is open and no file is awaited. New recipes: mixwright propose " + campaign)
+
+
+def _print_lines(head: str, lines: Sequence[str]) -> None:
+    if lines:
+        click.echo(head)
+    for line in lines:
+        click.echo(f"  {line}")
 
 
 def _print_batch(batch: ToMix) -> None:
@@ -64,6 +70,7 @@ def _print_batch(batch: ToMix) -> None:
     click.echo(
         f"    {batch.speed_rpm:g} rpm for {batch.net_h:g} h of rotation ({batch.clock_h:g} h on the clock){steps}"
     )
+    click.echo(f"    {batch.slot}")
     for warning in batch.warnings:
         click.echo(f"    ! {warning}")
     click.echo(f"    then: mixwright mixed {batch.trial} --by YOU")

@@ -90,6 +90,41 @@ def test_what_no_capacity_shows_is_refused(campaign, outcome: str, says: str):
         rehearse(campaign(outcome=outcome), labs=1, workers=1)
 
 
+@pytest.mark.parametrize("factory", ["steps", "constant", "dead"])
+@pytest.mark.parametrize("outcome", ["discharge_areal_capacity_cycle_41_mAh_cm2"])
+def test_a_lab_of_a_strangers_making_is_played_to_the_end(campaign, factory: str, outcome: str):
+    text = campaign(outcome=outcome).read_text()
+    wide = "space:\n  speed_rpm: {low: 900, high: 2000}"
+    path = campaign()
+    path.write_text(
+        text.replace("space:", wide).replace("[LPSCl, LPSBr]", "[LPSCl, LGPS]").replace("trials: 3", "trials: 5")
+    )
+    file = f"{Path(__file__).with_name('stranger_lab.py')}:{factory}"
+    (result,) = rehearse(path, labs=1, seed=3, lab_file=file, workers=1, horizon_days=120)
+    assert result.cells_used == 5
+    if factory == "constant":
+        assert result.within and result.regret == pytest.approx(0.0)
+    if factory == "dead":
+        assert not result.within
+
+
+def test_several_objectives_are_refused_with_a_way_out(campaign):
+    path = campaign()
+    path.write_text(path.read_text().replace("budget:", "  - {outcome: mixing_time_h, goal: min}\nbudget:"))
+    with pytest.raises(Refusal, match="outcome_constraints"):
+        rehearse(path, labs=1, workers=1)
+
+
+def test_bounds_on_outcomes_hold_in_what_a_rehearsal_recommends(campaign, tmp_path: Path):
+    """The lab's best is at 4 h; with the mixing time bounded, what is recommended keeps to the bound."""
+    (tmp_path / "own.py").write_text(OWN.replace("return 5.0 / (4", "return 5.0 * 0.95 / (4"))
+    path = campaign()
+    bound = "outcome_constraints:\n  - {outcome: mixing_time_h, at_most: 3}\nbudget:"
+    path.write_text(path.read_text().replace("budget:", bound))
+    (result,) = rehearse(path, labs=1, workers=1, lab_file=f"{tmp_path / 'own.py'}:factory")
+    assert 0 <= result.regret < 0.2
+
+
 def test_no_labs_is_refused(campaign):
     with pytest.raises(Refusal, match="at least one"):
         rehearse(campaign(), labs=0)

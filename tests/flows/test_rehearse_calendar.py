@@ -49,6 +49,7 @@ class Plan:
 
     last_cycle = 100
     readouts: Sequence[int] = (25,)
+    ahead = 1
 
     def __init__(self, times: Sequence[float], *, stop: bool = False) -> None:
         self.times, self.stops, self.views = list(times), stop, []
@@ -56,7 +57,7 @@ class Plan:
     def next(self, tests: Sequence[Seen], *, free: int) -> Mapping[str, Any] | None:
         return {"time_h": self.times.pop(0)} if self.times else None
 
-    def stop(self, tests: Sequence[Seen]) -> list[int]:
+    def stop(self, tests: Sequence[Seen], *, wanted: int = 0) -> list[int]:
         self.views.append(tests)
         return (
             [test.number for test in tests if test.state == "running" and len(test.discharge) >= 25]
@@ -92,7 +93,24 @@ def test_one_mixer_mixes_one_after_the_other():
 def test_no_more_cells_run_than_there_are_channels():
     played = play(lab(), Plan([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), Bench(channels=2))
     for day in np.arange(0, 400, 0.5):
-        assert sum(test.asked_day <= day < test.ended_day for test in played.tests) <= 2
+        assert sum(test.started_day <= day < test.ended_day for test in played.tests) <= 2
+        assert sum(test.asked_day <= day < test.ended_day for test in played.tests) <= 3  # one batch is mixed ahead
+
+
+def test_a_batch_mixed_ahead_starts_when_a_channel_is_free_and_somebody_is_there():
+    first, second = play(lab(), Plan([5.0, 5.0]), Bench(channels=1)).tests
+    assert second.asked_day < first.ended_day <= second.started_day < first.ended_day + 3
+    assert int(second.started_day) % 7 < 5 and second.started_day % 1 < 9 / 24 + 1e-6
+
+
+def test_a_chooser_may_stop_a_cell_for_a_batch_that_waits():
+    class MakesRoom(Plan):
+        def stop(self, tests: Sequence[Seen], *, wanted: int = 0) -> list[int]:
+            return [test.number for test in tests if test.state == "running"][:wanted]
+
+    first, second = play(lab(), MakesRoom([5.0, 5.0]), Bench(channels=1)).tests
+    assert first.stopped_after is not None
+    assert second.started_day == second.ready_day == pytest.approx(first.ended_day)
 
 
 def test_nobody_mixes_at_the_weekend():

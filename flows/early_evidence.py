@@ -1,0 +1,159 @@
+"""What every cell says so far about the outcomes that count: values with their own doubt, from its first cycle on.
+
+The same for cells of a real lab and of a virtual one: a cell is what can be seen of it (`Seen`), its curve is carried on to
+the cycles that the outcomes speak of by the laws of `surrogate.readouts`, and `campaign.outcome` derives the outcomes from the
+curve so completed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from campaign import outcome
+from campaign.materials import Materials
+from campaign.parameter import Category
+from campaign.recipe import complete
+from campaign.space import SearchSpace
+from surrogate.readouts import Curve, Outlook, outlook, readout
+
+Floats = npt.NDArray[np.float64]
+
+NOISE_SD = 0.13
+"""Relative sd of one cell of one batch [est]: 5 % a cell and 12 % a batch (physics.md section 4)."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A cell as it looks now; `number` is whatever names it."""
+
+    number: Any
+    recipe: Mapping[str, Any]
+    powder: Mapping[str, float]
+    discharge: Floats
+    """Discharges of its complete cycles from cycle 1 on, mAh cm-2."""
+    state: str
+    """mixing, running, ended (it ran as far as was wanted), stopped or died."""
+    design: Mapping[str, Any] = field(default_factory=dict)
+    """Where its protocol differs from the campaign's: its own loading."""
+
+
+class EarlyEvidence:
+    """Turns cells into what a chooser is told of them."""
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        conditions: Mapping[str, Any],
+        outcomes: Sequence[str],
+        *,
+        materials: Materials,
+        curves: Sequence[Floats] = (),
+    ) -> None:
+        """Set up.
+
+        Args:
+            space: what is varied.
+            conditions: what is held, recipe and protocol.
+            outcomes: that are wanted or bounded, by name.
+            materials: for deriving them.
+            curves: whole curves that the physics draws over the space.
+        """
+        self._space, self._conditions, self._materials, self._curves = space, conditions, materials, curves
+        self.outcomes = tuple(outcomes)
+        self._cycle = {name: needed_cycle(name, conditions) for name in outcomes}
+        self.last_cycle = max(self._cycle.values())
+        self._derived: dict[tuple[Any, int, int], dict[str, float]] = {}
+        self._encoded: dict[Any, tuple[Floats, tuple[str, ...]]] = {}
+
+    def outlook(self, cells: Sequence[Seen], target: int) -> Outlook:
+        """Capacities of these cells, each with a cycle at least, at a target cycle."""
+        return outlook([self._curve(cell) for cell in cells], target, [curve[:target] for curve in self._curves])
+
+    def table(
+        self, cells: Sequence[Seen], *, told: Sequence[str] = ("running", "ended", "stopped", "died")
+    ) -> pd.DataFrame:
+        """Say what each cell says.
+
+        Args:
+            cells: all there are; those whose state is not `told` teach nothing here.
+            told: states that count.
+
+        Returns:
+            One row a cell: its recipe, each outcome and `<outcome>_se`, `number`, and `early_sd`: the relative sd that the
+            cycles still missing leave in its order among the others. All NaN = the cell died without a single cycle.
+        """
+        said = [cell for cell in cells if cell.state in told and (len(cell.discharge) or cell.state == "died")]
+        alive = [cell for cell in said if len(cell.discharge)]
+        looks = {n: self.outlook(alive, n) for n in sorted(set(self._cycle.values()))} if alive else {}
+        place = {id(cell): i for i, cell in enumerate(alive)}
+        rows = [self._row(cell, place.get(id(cell)), looks) for cell in said]
+        columns = [n for name in self.outcomes for n in (name, f"{name}_se")]
+        return pd.DataFrame(rows, columns=[*self._space.names, *columns, "number", "early_sd"])
+
+    def _row(self, cell: Seen, place: int | None, looks: Mapping[int, Outlook]) -> dict[str, Any]:
+        row = {**cell.recipe, "number": cell.number}
+        if place is None:
+            return row
+        ahead = {n: float(look.mean[place]) for n, look in looks.items()}
+        missing = {n: float(look.own_sd[place]) if len(cell.discharge) < n else 0.0 for n, look in looks.items()}
+        for name, value in self._values(cell, ahead).items():
+            doubt = math.hypot(NOISE_SD, missing[self._cycle[name]]) if _of_the_cell(name) else 0.0
+            row |= {name: value, f"{name}_se": abs(value) * doubt}
+        return row | {"early_sd": missing[self.last_cycle]}
+
+    def _values(self, cell: Seen, ahead: Mapping[int, float]) -> dict[str, float]:
+        """Outcomes of a record that is carried on to what is expected (ln of capacity at each cycle that counts)."""
+        found = {}
+        for name in self.outcomes:
+            at = math.exp(ahead[self._cycle[name]])
+            if "peak" in name or not _of_the_cell(name):
+                found[name] = self._derive(cell, self._cycle[name], at)[name]
+                continue
+            # All others are in proportion to the capacity at their own cycle: derived once a readout.
+            key = (cell.number, readout(len(cell.discharge), self._cycle[name]), self._cycle[name])
+            if key not in self._derived:
+                self._derived[key] = self._derive(cell, self._cycle[name], 1.0)
+            found[name] = self._derived[key][name] * at
+        return found
+
+    def _derive(self, cell: Seen, target: int, at_target_mAh_cm2: float) -> dict[str, float]:
+        curve = np.full(target, np.nan)
+        curve[: len(cell.discharge)] = cell.discharge[:target]
+        curve[target - 1] = at_target_mAh_cm2
+        whole = pd.Series(curve).interpolate(limit_direction="both").to_numpy()
+        given = {name: value for name, value in self._conditions.items() if name != "carbon_wt_pct"}
+        designs = complete(pd.DataFrame([{**given, **cell.recipe, **cell.design}]), self._materials)
+        record = pd.DataFrame(
+            {"design": 0, "cycle": np.arange(1, target + 1), "discharge_areal_capacity_mAh_cm2": whole}
+        )
+        derived = outcome.derive(record, designs, self._materials, cycles=sorted(set(self._cycle.values())))
+        return {name: float(derived[name].iloc[0]) if name in derived else math.nan for name in self.outcomes}
+
+    def _curve(self, cell: Seen) -> Curve:
+        if cell.number not in self._encoded:
+            space = self._space
+            x = space.encode(pd.DataFrame([dict(cell.recipe)]))[0]
+            numeric = np.array([not isinstance(parameter, Category) for parameter in space.parameters])
+            names = tuple(str(cell.recipe[category.name]) for category in space.categories)
+            self._encoded[cell.number] = (x[numeric], names)
+        return Curve(*self._encoded[cell.number], cell.discharge, cell.powder)
+
+
+def needed_cycle(name: str, conditions: Mapping[str, Any]) -> int:
+    """Return the cycle that a record must reach for an outcome."""
+    cycle = outcome.cycle_of(name)
+    if cycle is not None:
+        return cycle
+    return 2 if name == "q2_over_q1" else int(conditions.get("cycles", 100))
+
+
+def _of_the_cell(name: str) -> bool:
+    """Whether an outcome is measured in a cell; the time and energy of mixing follow from the recipe."""
+    return not name.startswith(("mixing_", "specific_energy"))

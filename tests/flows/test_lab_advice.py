@@ -1,0 +1,140 @@
+"""Advice on real cells: what a lab campaign stops, starts and learns from cells that are still running."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from lab_kit import AREA, lab
+
+from campaign.trial import Decision
+from flows import choose, people, under_test
+from flows.people import Act
+from flows.session import Session, now, open_session
+from flows.take_in import take_in
+from flows.today import today
+
+OUTCOME = "discharge_capacity_cycle_20_mAh_g_composite"
+
+
+@pytest.fixture
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+    return lab(tmp_path / "bench", monkeypatch)
+
+
+def cell(session: Session, folder: Path, trial: int, cycles: int, q: float, *, late_loss: float = 0.0) -> None:
+    """A cell on the channel of its trial's number, with a table of its first cycles; after the tenth it loses more."""
+    name, act = f"T{trial:04d}-M1-C1", Act("Ada", now())
+    people.mixed(session.ledger, f"T{trial}", act, done={}, weighed={}, details={})
+    people.start(session.ledger, name, act, channel=str(trial), facts={"area_cm2": AREA})
+    curve = [q * 0.998**n * (1 - late_loss) ** max(0, n - 10) for n in range(1, cycles + 1)]
+    rows = [f"{n},{value:.5f}" for n, value in enumerate(curve, start=1)]
+    path = folder / f"{name}.csv"
+    path.write_text("cycle,discharge capacity (mAh/cm2)\n" + "\n".join(rows) + "\n")
+    take_in(session, path, by="Ada")
+
+
+def under_way(session: Session, folder: Path) -> None:
+    """Two finished cells, a good one that runs, and one that is nearly dead."""
+    cell(session, folder, 1, 20, 4.6)
+    cell(session, folder, 2, 20, 4.2)
+    cell(session, folder, 3, 8, 4.7)
+    cell(session, folder, 4, 8, 0.4)
+
+
+def test_today_says_which_cell_to_stop_and_which_runs_on(session: Session, tmp_path: Path) -> None:
+    under_way(session, tmp_path)
+    found = today(session)
+    assert len(found.stop) == 1 and found.stop[0].startswith("T0004-M1-C1 on channel 4")
+    assert "chance of being the best" in found.stop[0] and "mixwright stop T0004-M1-C1" in found.stop[0]
+    assert len(found.running) == 1 and "T0003-M1-C1" in found.running[0] and "run on" in found.running[0]
+    assert "7 channels" in found.propose[0]  # eight, one cell runs on
+
+
+def test_advice_goes_on_record_with_what_it_was_made_from_and_once(session: Session, tmp_path: Path) -> None:
+    under_way(session, tmp_path)
+    advised = {item.number: item for item in under_test.bring_up_to_date(session)}
+    assert advised["T0004-M1-C1"].stop and not advised["T0003-M1-C1"].stop
+    assert advised["T0004-M1-C1"].chance_best < 0.02 < advised["T0003-M1-C1"].chance_best
+    rows = session.ledger.results("bench")
+    kept = rows[rows["observable"].eq(under_test.CHANCE)]
+    assert set(kept["subject"]) == {"T0003-M1-C1", "T0004-M1-C1"} and set(kept["provenance"]) == {"predicted"}
+    assert json.loads(kept["note"].iloc[0])["cycles"] == 8
+    seq = session.ledger.seq
+    under_test.bring_up_to_date(session)
+    assert session.ledger.seq == seq
+    longer = "\n".join(f"{n},{4.7 * 0.998**n:.5f}" for n in range(1, 15))
+    (tmp_path / "T0003-M1-C1.csv").write_text(f"cycle,discharge capacity (mAh/cm2)\n{longer}\n")
+    take_in(session, tmp_path / "T0003-M1-C1.csv", by="Ada")
+    later = {item.number: item for item in under_test.bring_up_to_date(session)}
+    assert later["T0003-M1-C1"].cycles == 14
+
+
+def test_a_cell_that_was_stopped_goes_on_teaching(session: Session, tmp_path: Path) -> None:
+    under_way(session, tmp_path)
+    people.stop(session.ledger, "T0004-M1-C1", Act("Ada", now(), "today said so"))
+    known = choose.chooser(session, session.reader).evidence
+    row = known.trials.index("T0004")
+    assert known.values[OUTCOME][row] < 0.2 * known.values[OUTCOME].max()
+    assert known.se[OUTCOME][row] > 0
+    assert today(session).stop == ()
+
+
+def test_running_cells_count_with_more_doubt_than_finished_ones(session: Session, tmp_path: Path) -> None:
+    under_way(session, tmp_path)
+    choice = choose.chooser(session, session.reader)
+    known = choice.evidence
+    assert known.trials == ["T0001", "T0002", "T0003", "T0004"]
+    assert known.se[OUTCOME].isna().tolist() == [True, True, False, False]
+    recipes = pd.concat([known.recipes.iloc[[2]], known.recipes.iloc[[3]]])
+    good, bad = choice.optimiser.predict(recipes)["mean"]
+    assert good > 2 * bad
+
+
+def test_the_decision_keeps_the_advice_that_stood_when_it_was_made(session: Session, tmp_path: Path) -> None:
+    under_way(session, tmp_path)
+    (trial,) = choose.propose(session, 1).index
+    decisions = session.ledger.decisions("bench").set_index("trial")
+    details = json.loads(decisions.loc[trial, "details"])
+    assert {item["cell"] for item in details["advice"]} == {"T0003-M1-C1", "T0004-M1-C1"}
+    assert {"T0003", "T0004"} <= set(details["learned_from"])
+
+
+def test_powder_results_tell_how_a_running_cell_will_end(session: Session, tmp_path: Path) -> None:
+    """Early curves are all alike; batches with a rich surface have held so far, the others have faded."""
+    six = pd.DataFrame({"speed_rpm": [1500.0] * 6, "time_h": [3.0, 3.25, 3.5, 3.75, 4.0, 4.25]})
+    decision = Decision(model_version="none", seed=3, data_seq=1, data_sha256="00", outcome=OUTCOME)
+    session.ledger.propose(
+        "bench", session.spec.designs(six), decision, evaluator="lab", trials_seen=4, key="more", at=now(), by="Ada"
+    )
+    powder = ["trial,surface_halide_to_P"]
+    for trial in range(5, 11):
+        rich = trial % 2 == 0
+        powder.append(f"T{trial:04d},{3.0 if rich else 1.0}")
+        cell(session, tmp_path, trial, 20 if trial < 9 else 6, 4.0 + 0.001 * trial, late_loss=0.02 if rich else 0.1)
+    before = promised(session)
+    assert before["T0009"] == pytest.approx(before["T0010"], rel=0.1)
+    path = tmp_path / "eds.csv"
+    path.write_text("\n".join(powder) + "\n")
+    take_in(session, path, by="Ada")
+    after = promised(session)
+    assert after["T0010"] > 1.2 * after["T0009"]
+
+
+def promised(session: Session) -> dict[str, float]:
+    known = choose.chooser(session, session.reader).evidence
+    return dict(zip(known.trials, known.values[OUTCOME], strict=True))
+
+
+def test_a_batch_that_waits_is_told_whose_channel_it_gets(session: Session, tmp_path: Path) -> None:
+    narrow = session.loaded.path.read_text().replace("budget:", "lab: {channels: 3}\nbudget:")
+    session.loaded.path.write_text(narrow)
+    session = open_session(session.loaded.path)
+    for trial, q in ((1, 4.6), (2, 4.5), (3, 0.3)):
+        cell(session, tmp_path, trial, 8, q)
+    people.mixed(session.ledger, "T4", Act("Ada", now()), done={}, weighed={}, details={})
+    found = today(session)
+    assert found.stop[0].startswith("T0003-M1-C1 on channel 3")
+    assert "T0004-M1" in found.start[0] and "channel 3 when T0003-M1-C1 is off it" in found.start[0]

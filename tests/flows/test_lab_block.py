@@ -1,0 +1,141 @@
+"""The `lab:` block: channels, mixers, hours, stock, prices, limits of the mixer; each is respected, each fault has its line."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from lab_kit import CAMPAIGN, lab
+
+from campaign.errors import Refusal
+from campaign.spec import Lab
+from flows import choose, lab_cost
+from flows.mixer import mixer_slots, next_working
+from flows.session import Session, open_session
+from flows.stock import OutOfStock, stock_of
+from flows.tick import tick
+from flows.today import today
+
+FRIDAY = datetime(2026, 11, 20, 10, 0).astimezone()
+
+
+def with_lab(folder: Path, monkeypatch: pytest.MonkeyPatch, block: str, *changes: tuple[str, str]) -> Session:
+    """The small lab with a `lab:` block; its four trials are open."""
+    path = lab(folder, monkeypatch).loaded.path
+    text = path.read_text().replace("budget:", f"lab: {block}\nbudget:")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    return open_session(path)
+
+
+def test_batches_take_turns_on_the_mixers_in_working_hours() -> None:
+    hours = pd.Series({"T1": 6.0, "T2": 6.0, "T3": 1.0})
+    one = mixer_slots(hours, Lab(), FRIDAY)
+    assert [f"{one[t].begins:%a %H:%M}" for t in hours.index] == ["Fri 10:00", "Fri 16:30", "Mon 08:00"]
+    assert "overnight" in mixer_slots(pd.Series({"T1": 20.0}), Lab(), FRIDAY)["T1"].sentence
+    two = mixer_slots(hours, Lab(mixers=2), FRIDAY)
+    assert [two[t].mixer for t in hours.index] == [1, 2, 1]
+    assert two["T2"].begins == FRIDAY
+
+
+def test_working_days_and_hours_are_those_of_the_lab() -> None:
+    evening = FRIDAY.replace(hour=18)
+    assert f"{next_working(evening, Lab()):%a %H}" == "Mon 08"
+    assert next_working(evening, Lab(working_hours_per_day=12)) == evening
+    assert f"{next_working(evening, Lab(working_days=('Sat', 'Sun'))):%a %H}" == "Sat 08"
+    assert next_working(evening.replace(hour=3), Lab(working_hours_per_day=24)) == evening.replace(hour=3)
+
+
+def test_today_gives_each_batch_its_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = with_lab(tmp_path / "bench", monkeypatch, "{mixers: 2}")
+    slots = {batch.trial: batch.slot for batch in today(session, FRIDAY.astimezone(UTC)).mix}
+    assert slots["T0001"].startswith("mixer 1: begin Fri 20 Nov 10:00, done Fri 20 Nov 16:30")
+    assert slots["T0002"].startswith("mixer 2: begin Fri 20 Nov 10:00")
+
+
+def test_no_more_is_proposed_than_channels_can_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "campaign.yaml"
+    path.write_text(CAMPAIGN.replace("budget:", "lab: {channels: 2}\nbudget:"))
+    monkeypatch.setenv("MIXWRIGHT_DATA_DIR", str(tmp_path / "data"))
+    session = open_session(path)
+    assert len(tick(session, project_now=False).proposed) == 2
+    again = tick(session, project_now=False)
+    assert again.proposed == () and "channels" in again.sentences[0]
+
+
+def test_stock_limits_what_is_proposed_and_says_when_it_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # four open trials take 0.5 g of LPSCl each; 3.1 g leave two more batches
+    session = with_lab(tmp_path / "bench", monkeypatch, "{stock_g: {LPSCl: 3.1}}")
+    left = stock_of(session, session.reader)
+    assert left is not None and left.left_g["LPSCl"] == pytest.approx(1.1)
+    assert len(choose.propose(session, 4)) == 2
+    with pytest.raises(OutOfStock, match=r"campaign\.yaml, line \d+: what is left \(LPSCl 0.1 g\)"):
+        choose.propose(session, 1)
+    session.ledger.abandon("T0001", key="x", at=FRIDAY, by="Ada", why="never mixed")
+    assert len(choose.propose(session, 1)) == 1
+
+
+def test_an_electrolyte_that_is_gone_is_no_longer_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two = ("space:\n", "space:\n  sse: [LPSCl, LGPS]\n")
+    path = tmp_path / "campaign.yaml"
+    path.write_text(CAMPAIGN.replace(*two).replace("budget:", "lab: {stock_g: {LPSCl: 0.2, S: 10}}\nbudget:"))
+    monkeypatch.setenv("MIXWRIGHT_DATA_DIR", str(tmp_path / "data"))
+    asked = choose.propose(open_session(path), 4)
+    assert set(asked["sse"]) == {"LGPS"}
+
+
+def test_the_share_of_active_is_held_to_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = CAMPAIGN.replace("space:\n", "space:\n  active_wt_pct: {low: 10, high: 40}\n").replace(
+        ", active_wt_pct: 25", ""
+    )
+    path = tmp_path / "campaign.yaml"
+    path.write_text(text.replace("budget:", "lab: {stock_g: {S: 0.45}}\nbudget:"))
+    monkeypatch.setenv("MIXWRIGHT_DATA_DIR", str(tmp_path / "data"))
+    asked = choose.propose(open_session(path), 4)
+    assert asked["active_wt_pct"].sum() <= 45 + 1e-6 and len(asked) >= 1
+
+
+def test_a_dearer_batch_costs_more_and_without_prices_only_days_count() -> None:
+    recipes = pd.DataFrame({"sse": ["LPSCl", "LGPS"], "time_h": [5.0, 5.0]})
+    held = {"speed_rpm": 1500.0, "active": "S"}
+    cheap, dear = lab_cost.cost(recipes, held, Lab(price_per_g={"LPSCl": 1, "LGPS": 50}), typical_price=10.0)
+    assert dear > 1.5 * cheap
+    same = lab_cost.cost(recipes, held, Lab(), typical_price=0.0)
+    assert same[0] == same[1]
+    long = lab_cost.cost(recipes.assign(time_h=[1.0, 12.0]), held, Lab(), typical_price=0.0)
+    assert long[1] - long[0] == pytest.approx(22 / 24)
+
+
+@pytest.mark.parametrize(
+    ("block", "says"),
+    [
+        ("{channels: 0}", "channels"),
+        ("{mixers: 1.5}", "mixers"),
+        ("{working_days: [Monday]}", "working_days"),
+        ("{working_hours_per_day: 25}", "working_hours_per_day"),
+        ("{stock_g: {LPSC1: 3}}", "'LPSC1' is no material of this campaign"),
+        ("{stock_g: {LPSCl: -3}}", "stock_g"),
+        ("{price_per_g: {LPSCl: .inf}}", "price_per_g"),
+        ("{price_per_g: {gold: 60}}", "'gold' is no material"),
+        ("{batch_mass_g: 0.3}", "under the smallest"),
+        ("{smallest_batch_g: 2}", "under the smallest"),
+        ("{max_speed_rpm: 1800}", "beyond the mixer, which ends at 1800"),
+        ("{max_run_time_h: 10}", "beyond the mixer, which ends at 10"),
+        ("{chanels: 8}", "channels"),
+    ],
+)
+def test_a_fault_is_refused_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: str, says: str
+) -> None:
+    path = tmp_path / "campaign.yaml"
+    path.write_text(CAMPAIGN.replace("budget:", f"lab: {block}\nbudget:"))
+    monkeypatch.setenv("MIXWRIGHT_DATA_DIR", str(tmp_path / "data"))
+    with pytest.raises(Refusal, match=r"campaign\.yaml, line \d+") as refused:
+        open_session(path)
+    assert says in str(refused.value)
