@@ -355,6 +355,59 @@ def test_an_amendment_supersedes_and_the_old_value_stays_in_the_history(lab: Led
     assert lab.as_of(4).results("c")["value"].tolist() == [6.28]
 
 
+def test_several_results_are_corrected_in_one_word_each_with_all_that_was_known_of_it(lab: Ledger) -> None:
+    both = pd.concat(
+        [scalar("T1", 1.0, rel_uncertainty=0.1), scalar("T2", 2.0, abs_uncertainty=0.3)], ignore_index=True
+    )
+    first = lab.record(results=both, key="r", why="late from the other lab", **WHO)["results"]
+    assert lab.results("c")["why"].to_list() == ["late from the other lab"] * 2
+    new = lab.amend(results=pd.DataFrame({"result": first, "value": [1.5, 2.5]}), why="typo", key="a", **WHO)["results"]
+    assert len(new) == 2 and set(new).isdisjoint(first)
+    found = lab.results("c").set_index("result").loc[new]
+    assert found["value"].to_list() == [1.5, 2.5] and found["why"].to_list() == ["typo"] * 2
+    assert found["rel_uncertainty"].iloc[0] == 0.1 and found["abs_uncertainty"].iloc[1] == 0.3
+    better = pd.DataFrame({"result": new[:1], "rel_uncertainty": [0.05]})
+    mixed = lab.amend(results=better, withdraw=new[1:], why="measured again", key="b", **WHO)["results"]
+    found = lab.results("c").set_index("result")
+    assert found.index.to_list() == mixed[:1] and found["value"].to_list() == [1.5]
+    assert found["rel_uncertainty"].to_list() == [0.05]
+
+
+@pytest.mark.parametrize("column", ["value", "rel_uncertainty", "abs_uncertainty"])
+def test_no_number_of_a_result_may_be_infinite_or_text(lab: Ledger, column: str) -> None:
+    for wrong in (float("inf"), "much"):
+        with pytest.raises(Refusal, match=f"column {column}: .* is not a finite number"):
+            lab.record(
+                results=scalar("T1", **({"value": wrong} if column == "value" else {column: wrong})), key="r", **WHO
+            )
+    assert lab.results("c").empty
+
+
+def test_numbers_of_numpy_are_kept_as_the_numbers_that_they_are(lab: Ledger) -> None:
+    details = {"mass_g": np.float64(2.5), "balls": np.int64(3), "dry": np.bool_(True), "lots": [np.float32(0.5)]}
+    lab.mixed("T1", key="m", details=details, **WHO)
+    assert json.loads(lab.mixes("c").loc["T0001-M1", "details"]) == {
+        "mass_g": 2.5,
+        "balls": 3,
+        "dry": True,
+        "lots": [0.5],
+    }
+    assert (
+        lab.mixed("T1", key="m", details={"mass_g": 2.5, "balls": 3, "dry": True, "lots": [0.5]}, **WHO) == "T0001-M1"
+    )
+
+
+def test_what_the_lab_starts_by_itself_counts_as_planned(lab: Ledger) -> None:
+    lab.start("T1-M1-C1", key="s", **WHO)
+    lab.record(results=scalar("T2-M3"), unplanned=True, key="r", **WHO)
+    planned = {**lab.mixes("c")["planned"], **lab.cells("c")["planned"]}
+    assert {name: bool(value) for name, value in planned.items()} == {
+        "T0001-M1": True,
+        "T0001-M1-C1": True,
+        "T0002-M3": False,
+    }
+
+
 def test_a_year_of_cycles_goes_in_quickly_and_whole(lab: Ledger) -> None:
     record = cycles("T1", list(np.linspace(5, 3, 450)), coulombic_efficiency=0.999)
     assert lab.record(cycling=record, key="k", **WHO)["cycles"] == 450
