@@ -15,7 +15,7 @@ from typing import Literal
 from torch import Tensor
 
 Fidelity = Literal["full", "quick"]
-Backend = Literal["auto", "numba", "torch"]
+Backend = Literal["auto", "numba", "numpy", "torch"]
 
 
 class Status(IntEnum):
@@ -116,8 +116,8 @@ def discharge(
         design: n cells.
         start: the half-cycle before (its end is where this begins); None begins from the charged, uniform cathode.
         fidelity: ``full`` or ``quick``; ``start`` must come from the same.
-        backend: what marches ``full``: ``numba`` (compiled, CPU), ``torch`` (any device), or ``auto``, the first of
-            them that works here (``cell_full.chosen_backend`` tells which).
+        backend: what marches ``full``: ``numba`` (compiled, CPU), ``numpy`` (CPU, one design at a time), ``torch`` (any
+            device), or ``auto``, the fastest to answer here (``cell_full.chosen_backend`` tells which).
 
     Returns:
         The half-cycle; differentiable with respect to the fields of ``design`` and the state of ``start``.

@@ -4,6 +4,7 @@ The march runs outside autograd. Where a gradient is asked for it keeps the loca
 the backward pass solves the adjoint of those steps (implicit function theorem); otherwise nothing is kept.
 """
 
+import importlib
 import importlib.util
 from dataclasses import replace
 from types import ModuleType
@@ -12,7 +13,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from models import cell_mesh, cell_scaled
+from models import cell_compiled, cell_mesh, cell_scaled
 from models.cell import Backend, CellDesign, HalfCycle
 from models.cell_mesh import Mesh
 from models.cell_steps import March, Tolerances
@@ -21,22 +22,23 @@ GRID_POINTS: Final = 101
 TOLERANCES: Final = Tolerances()
 RELATIVE_ERROR: Final = 5e-4  # of a capacity at the default mesh and steps: docs/cell_solver.md
 _CHUNK: Final = 4096  # designs that run together; bounds memory at about 1 GB with gradients
-_WORTH_COMPILING: Final = 64  # designs; below, torch is done before the compiler would be
+_MANY: Final = 64  # designs; below, numpy is done before a compiler would be, and before torch
 
 
 def chosen_backend(device: torch.device, *, designs: int, backend: Backend = "auto") -> Backend:
-    """What ``auto`` means for a number of designs.
+    """What ``auto`` means for a number of designs; all three take the same steps.
 
-    ``numba`` on a CPU where numba is installed, unless the kernel would first have to be compiled (once per machine and
-    version) for fewer designs than torch finishes in that time; else ``torch``. Both take the same steps.
+    ``numba`` on a CPU where it is compiled, or where it is installed and there are designs enough to wait for its
+    compiler (once per machine and version); else ``numpy`` for few designs, one after the other, and ``torch`` for many.
     """
     if backend != "auto":
         return backend
-    if device.type != "cpu" or importlib.util.find_spec("numba") is None:
+    if device.type != "cpu":
         return "torch"
-    from models import cell_jit  # needs numba
-
-    return "numba" if designs >= _WORTH_COMPILING or cell_jit.is_compiled() else "torch"
+    many = designs >= _MANY
+    if importlib.util.find_spec("numba") is not None and (many or cell_compiled.is_compiled()):
+        return "numba"
+    return "torch" if many else "numpy"
 
 
 def half_cycle(
@@ -54,7 +56,7 @@ def half_cycle(
         design: n cells.
         start: the half-cycle before; None for the charged, uniform cathode on a new mesh.
         direction: +1 discharge, -1 charge.
-        backend: ``numba``, ``torch`` or ``auto``.
+        backend: ``numba``, ``numpy``, ``torch`` or ``auto``.
         tolerances: step control.
         nodes: nodes of a new mesh.
     """
@@ -136,13 +138,7 @@ class _Solve(torch.autograd.Function):
 
 
 def _solver(backend: Backend) -> ModuleType:
-    if backend == "numba":
-        from models import cell_numba  # needs numba
-
-        return cell_numba
-    from models import cell_torch
-
-    return cell_torch
+    return importlib.import_module(f"models.cell_{backend}")  # numba is optional
 
 
 def _mean(charge: Tensor, voltage: Tensor) -> Tensor:

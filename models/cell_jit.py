@@ -5,19 +5,18 @@
   so that the neighbour of the first node can be read.
 * ``log`` is fdlibm's logarithm written without branches: the one transcendental of a Newton iteration (asinh),
   vectorised without a vector library. A maximum is taken over bit patterns, which vectorises and catches NaN.
-* Compiled code is cached in a directory named after a digest of the sources, so that it is never stale; numba itself
-  looks only at the file of the outermost function.
+* Compiled code is cached where ``models.cell_compiled`` says.
 """
 
-import hashlib
 import os
-from pathlib import Path
 from typing import Any, Final
 
 import numba
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
+
+from models.cell_compiled import cache_directory
 
 MAX_NODES: Final = 62
 STRIDE: Final = MAX_NODES + 2
@@ -38,23 +37,7 @@ _ROWS = (
 ) = (row * STRIDE + 1 for row in range(len(_ROWS)))  # fmt: skip
 SIZE: Final = len(_ROWS) * STRIDE
 
-_CONSTANTS = ("cell_ocv.py", "cell_scaled.py", "cell_steps.py")  # sources of numbers that are compiled in
 _config: Any = numba.config
-
-
-def cache_directory() -> Path:
-    """Where the compiled code of exactly these sources lies, or will lie."""
-    digest = hashlib.sha256(numba.__version__.encode())
-    here = Path(__file__).parent
-    for source in (*sorted(here.glob("cell_kernel*.py")), *(here / name for name in _CONSTANTS), Path(__file__)):
-        digest.update(source.read_bytes())
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(home) / "mixwright" / f"cell-{digest.hexdigest()[:16]}"
-
-
-def is_compiled() -> bool:
-    """Whether the march was compiled here before, so that using it costs no compiler wait."""
-    return any(cache_directory().glob("**/*march_many*.nbi"))
 
 
 def jit(function: Any) -> Any:

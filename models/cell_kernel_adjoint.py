@@ -126,9 +126,7 @@ def _parameters(
     transferred = start = fall = kinetic = exchange = interface = rest = rate_0 = rate_1 = 0.0
     for i in range(n):
         w, s, pb = m[X + i], m[S + i], m[PB + i]
-        w_before = m[X + i - 1] if i > 0 else 0.0
-        w_after = m[X + i + 1] if i < last else 0.0
-        transferred -= m[PSI + i] * (m[TL + i] * w_before + m[TD + i] * w + m[TU + i] * w_after)
+        transferred -= m[PSI + i] * (m[TL + i] * m[X + i - 1] + m[TD + i] * w + m[TU + i] * m[X + i + 1])
         overpotential = p[4] - p[5] * s + END_V * (1.0 / s - 1.0 / (1.0 - s)) - p[3] * w - m[G + i]
         start += pb
         fall -= pb * s

@@ -260,10 +260,16 @@ def march_one(
 def march_many(
     p: Any, sign: float, state: Any, bands: Any, ends: Any, tolerance: Any,
     charge: Any, voltage: Any, current: Any, end_state: Any, count: Any, status: Any,
-) -> None:  # fmt: skip
-    """Every design of a block, one after the other; all arrays have the design first."""
+) -> int:  # fmt: skip
+    """Every design of a block, one after the other; all arrays have the design first, but for the currents.
+
+    Those lie packed, all steps of one design after those of the one before; the number of rows is returned.
+    """
+    rows = 0
     for i in range(p.shape[0]):
         status[i] = march_one(
             p[i], sign, state[i], bands[i], ends[i], tolerance,
-            charge[i], voltage[i], current[i], end_state[i], count[i],
+            charge[i], voltage[i], current[rows:], end_state[i], count[i],
         )  # fmt: skip
+        rows += count[i, 4] + 1
+    return rows

@@ -13,7 +13,7 @@ from models import cell_jit, cell_kernel_adjoint, cell_kernel_march
 from models.cell_mesh import Mesh
 from models.cell_steps import MOST_STEPS, March, Tolerances
 
-_BLOCK = 64  # designs a block: its recorded currents stay below 40 MB until they are packed
+_BLOCK = 64  # designs a block: room for its currents is 40 MB of address space, of which the steps taken are touched
 
 T = TypeVar("T")
 Array = NDArray[np.float64]
@@ -39,15 +39,14 @@ def march(scaled: Tensor, state: Tensor, mesh: Mesh, *, direction: int, toleranc
     def block(at: slice) -> tuple[Array, Array, Array, Array, NDArray[np.int64], NDArray[np.int64]]:
         size = p[at].shape[0]
         charge, voltage = np.empty((size, MOST_STEPS + 1)), np.empty((size, MOST_STEPS + 1))
-        current = np.empty((size, MOST_STEPS + 1 if record else 0, nodes))
+        current = np.empty((size * (MOST_STEPS + 1) if record else 0, nodes))
         end, count, status = np.empty((size, 3, nodes)), np.zeros((size, 5), np.int64), np.zeros(size, np.int64)
-        cell_kernel_march.march_many(
+        rows = cell_kernel_march.march_many(
             p[at], float(direction), s[at], bands[at], ends[at], limits,
             charge, voltage, current, end, count, status,
         )  # fmt: skip
         most = int(count[:, 4].max()) + 1
-        packed = np.concatenate([current[i, : count[i, 4] + 1] for i in range(size)]) if record else current
-        return charge[:, :most].copy(), voltage[:, :most].copy(), packed, end, count, status
+        return charge[:, :most].copy(), voltage[:, :most].copy(), current[:rows], end, count, status
 
     done = _threaded(block, n)
     count = np.concatenate([d[4] for d in done])

@@ -21,7 +21,7 @@ class Tolerances:
     lithiation: float = 1.5e-4
     voltage_V: float = 1e-3
     newton_V: float = 1e-3
-    recorded_newton_V: float = 1e-4
+    recorded_newton_V: float = 3e-4
 
 
 VOLTAGE_STEP: Final = 0.05

@@ -6,7 +6,18 @@ import torch
 from numpy.typing import NDArray
 from torch.autograd import gradcheck
 
-from models import cell, cell_box, cell_full, cell_mesh, cell_ocv, cell_pieces, cell_quick, cell_scaled, cell_torch
+from models import (
+    cell,
+    cell_box,
+    cell_full,
+    cell_mesh,
+    cell_numpy,
+    cell_ocv,
+    cell_pieces,
+    cell_quick,
+    cell_scaled,
+    cell_torch,
+)
 from models.cell import CellDesign
 from models.cell_steps import CUTOFF, Tolerances
 
@@ -129,14 +140,15 @@ def test_adjoint_agrees_with_central_differences_on_frozen_steps(cells):
     assert checked >= 1.5 * cells
 
 
-def test_both_backends_take_the_same_steps_and_give_the_same_gradient():
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_every_backend_gives_the_kernels_half_cycles_and_gradients(backend):
     design = cell_box.draw(12, seed=2)
     outcomes = []
-    for backend in ("numba", "torch"):
+    for one in ("numba", backend):
         leaves = [field.clone().requires_grad_() for field in design.tensors()]
         cells = CellDesign(*leaves)
-        down = cell_full.half_cycle(cells, start=None, direction=1, backend=backend, nodes=16)
-        up = cell_full.half_cycle(cells, start=down, direction=-1, backend=backend, nodes=16)
+        down = cell_full.half_cycle(cells, start=None, direction=1, backend=one, nodes=16)
+        up = cell_full.half_cycle(cells, start=down, direction=-1, backend=one, nodes=16)
         total = down.mean_voltage_V.sum() + up.capacity_mAh_cm2.sum() + up.voltage_V[:, 30].sum()
         outcomes.append((down, up, torch.autograd.grad(total, leaves)))
     (down, up, grads), (down_t, up_t, grads_t) = outcomes
@@ -207,14 +219,17 @@ def test_quick_passes_gradcheck(direction):
     assert gradcheck(outcome, tuple(f.clone().requires_grad_() for f in design.tensors()), rtol=1e-3, atol=1e-6)
 
 
-def test_march_of_the_torch_backend_is_the_kernels():
+@pytest.mark.parametrize("solver", [cell_numpy, cell_torch])
+def test_every_march_takes_the_kernels_steps(solver):
     design = cell_box.draw(20, seed=9)
     mesh = cell_mesh.build(cell_mesh.lay_edges(design, nodes=16))
     state = cell_scaled.charged_state(design, nodes=16)
-    scaled = cell_scaled.scale(design, direction=1)
-    a, b = (
-        solver.march(scaled, state, mesh, direction=1, tolerances=Tolerances(), record=True)
-        for solver in (cell_numba, cell_torch)
-    )
-    assert torch.equal(a.steps, b.steps) and torch.equal(a.status, b.status)
-    assert torch.allclose(a.charge[:, -1], b.charge[:, -1], rtol=1e-7, atol=1e-10)
+    for direction in (+1, -1):
+        scaled = cell_scaled.scale(design, direction=direction)
+        a, b = (
+            one.march(scaled, state, mesh, direction=direction, tolerances=Tolerances(), record=True)
+            for one in (cell_numba, solver)
+        )
+        assert torch.equal(a.steps, b.steps) and torch.equal(a.status, b.status)
+        assert torch.allclose(a.charge[:, -1], b.charge[:, -1], rtol=1e-7, atol=1e-10)
+        state = a.state
