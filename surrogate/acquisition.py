@@ -129,16 +129,14 @@ class Promise:
         return normal[0] if alone else ListSampler(*normal, IndexSampler(shape, seed=self._seed))
 
     def _loss(self, name: str, x: Tensor) -> Tensor:
-        scale = self._situation.beliefs[name].scale
-        return _by_recipe(lambda rows: self._situation.loss(name, rows) / scale, x)
+        return _by_recipe(lambda rows: self._situation.loss(name, rows), x)
 
     def _violation(self, samples: Tensor) -> Tensor:
         """Return 1 where a condition on outcomes is broken, -1 where all hold."""
         situation = self._situation
         flat = samples.reshape(-1, samples.shape[-1]).numpy()
         outcomes = {
-            name: (belief.centre + belief.scale * flat[:, i])[None]
-            for i, (name, belief) in enumerate(situation.beliefs.items())
+            name: belief.warp.back(flat[:, i])[None] for i, (name, belief) in enumerate(situation.beliefs.items())
         }
         met = situation.admissible(outcomes, flat[:, len(outcomes) :])
         return torch.from_numpy(np.where(met, -1.0, 1.0)).reshape(samples.shape[:-1])

@@ -70,13 +70,13 @@ def worth(situation: Situation, x: Floats) -> Floats:
     doubt = np.log(situation.feasibility.chance(x)) + situation.log_chance_admissible(x)
     values = believed(situation, x)
     if values.shape[1] == 1:
-        return np.asarray(values[:, 0] + situation.beliefs[situation.wanted[0]].scale * doubt)
+        return np.asarray(values[:, 0] + doubt)
     shares = (values - values.min(axis=0)) / (np.ptp(values, axis=0) + 1e-12)
     return np.asarray(shares.min(axis=1) + doubt)
 
 
 def believed(situation: Situation, x: Floats) -> Floats:
-    """Return m x k believed objectives, larger is better, slips allowed for."""
+    """Return m x k believed objectives, larger is better, slips allowed for; modelled ones on their beliefs' scales."""
     known = situation.known(x)
     columns = [
         known[o.name] if o.known else situation.beliefs[o.name].mean_sd(x)[0] - situation.loss(o.name, x)
@@ -95,7 +95,8 @@ def pareto(situation: Situation, rng: np.random.Generator) -> pd.DataFrame:
     table = situation.space.decode(front)
     for j, objective in enumerate(situation.goals.objectives):
         if not objective.known:
-            table[objective.name] = objective.sign * believed(situation, front)[:, j]
+            warp = situation.beliefs[objective.name].warp
+            table[objective.name] = objective.sign * warp.back(believed(situation, front)[:, j])
     return table.sort_values(situation.wanted[0], ignore_index=True)
 
 
@@ -135,7 +136,7 @@ def ridge(
     grid[:, columns[0]], grid[:, columns[1]] = first.ravel(), second.ravel()
     context = np.vstack([grid, _around_best(situation, best, rng)[:300]])
     belief = situation.beliefs[situation.wanted[0]]
-    mean, sd, _ = belief.summary(grid, ())
+    mean, sd, _ = belief.summary(grid, (0.5,))
     probability = chance_within(situation, context, tolerance=tolerance, rng=rng)[: len(grid)]
     table = situation.space.restore(grid)[list(axes)]
     allowed = situation.space.feasible(situation.space.restore(grid))
@@ -184,7 +185,7 @@ def _ranges(space: SearchSpace, table: pd.DataFrame, chance: float) -> pd.DataFr
 
 
 def _openers(situation: Situation, x: Floats, probability: Floats) -> pd.DataFrame:
-    _, sd = situation.beliefs[situation.wanted[0]].mean_sd(x)
+    _, sd, _ = situation.beliefs[situation.wanted[0]].summary(x, (0.5,))
     doubt = probability * (1.0 - probability) * sd
     order = np.argsort(-doubt, kind="stable")[:3]
     return situation.space.decode(x[order]).assign(probability=probability[order], sd=sd[order])

@@ -1,7 +1,9 @@
 """What is believed about one outcome: a mixture over how far the simulator is trusted, each part a Gaussian process.
 
 The share rho^2 of the variance that is the simulator's takes a few values; each is fitted on its own and weighted by its
-evidence. Trust is the mean of rho^2 under those weights. With no simulator there is one part, rho^2 = 0.
+evidence. Trust is the mean of rho^2 under those weights. With no simulator there is one part, rho^2 = 0. The scale on which
+all this is said is bent (`surrogate.warp`) where outcomes have one sign and differ by factors, unless a straight
+scale predicts the better results better.
 """
 
 from __future__ import annotations
@@ -17,14 +19,15 @@ from botorch.models.model import Model
 from botorch.posteriors.posterior import Posterior
 from botorch.sampling.get_sampler import GetSampler
 from botorch.sampling.normal import SobolQMCNormalSampler
-from scipy.special import ndtr
+from scipy.special import logsumexp, ndtr
 from torch import Tensor
 
 from surrogate.kernel import Layout
 from surrogate.outliers import doubt
-from surrogate.prior import Prior
-from surrogate.process import Data, Process, fit, stable_cholesky
+from surrogate.prior import FACTOR, Prior
+from surrogate.process import LOG_NOISE_SD, Data, Process, fit, stable_cholesky
 from surrogate.spread import around
+from surrogate.warp import STRAIGHT, Warp, bent
 
 Floats = npt.NDArray[np.float64]
 
@@ -38,8 +41,14 @@ MOST_PARTS = 12
 """The weightiest parts that predictions are made from: each costs time at every candidate."""
 MARGINALISED = 100
 """Up to so many results kernels are averaged over; beyond, the data leave one."""
-FEWEST_ONE_SIDED, DECADE = 3, 10.0
-"""An outcome is taken to keep its sign after so many results of one sign whose largest is so many times the smallest."""
+SPREAD_BEFORE, COUNTS_AS = 0.7, 2.0
+"""sd, in factors of e, that outcomes on a bent scale are taken to have over a space, and the results that this is worth [est]."""
+LOG_SHARE = (math.log(0.06), 0.8)
+"""Prior of the log of the noise's sd as a share of the value, on a bent scale: 1 % to 30 % at two sigma [est]."""
+STRAIGHT_ODDS = 3.0
+"""A straight scale must predict so much better (log density) than a bent one: few results cannot tell them apart [est]."""
+NARROWEST = 1 / 3
+"""Recipes that a simulator puts closer together than this share of its spread say no more of the outcomes' spread."""
 NEGLIGIBLE = 1e-2
 """Parts with less weight are left out of draws and predictions."""
 
@@ -115,17 +124,16 @@ def _sampler(_: MixturePosterior, sample_shape: torch.Size, *, seed: int | None 
 class Belief(Model):
     """The mixture after conditioning, a BoTorch model on the standardised scale (its own sign, larger is better).
 
-    The methods that take and give numpy arrays speak in the outcome's unit, with the sign folded in.
+    All methods speak on that scale, except those that say otherwise; `warp` leads from there to the outcome's unit.
     """
 
     num_outputs = 1
     batch_shape = torch.Size()
 
-    def __init__(self, prior: Prior, process: Process, weights: Floats, *, centre: float, scale: float) -> None:
+    def __init__(self, prior: Prior, process: Process, weights: Floats, warp: Warp) -> None:
         """Mix the parts (the batch of a process) by their weights."""
         super().__init__()
-        self.prior, self.process, self.weights = prior, process, weights
-        self.centre, self.scale = centre, scale
+        self.prior, self.process, self.weights, self.warp = prior, process, weights, warp
 
     @property
     def shares(self) -> Floats:
@@ -156,9 +164,7 @@ class Belief(Model):
 
     def _seen(self, x: Tensor) -> Tensor:
         """Return recipes with the simulator's features."""
-        return torch.cat([x, torch.from_numpy(self.prior.features(x.numpy()))], dim=1)
-
-    # ---- in the outcome's unit -------------------------------------------------------------------------------------
+        return torch.cat([x, torch.from_numpy(self.prior.features(x.numpy(), side=self.warp.bent_side))], dim=1)
 
     def mean_sd(self, x: Floats) -> tuple[Floats, Floats]:
         """Return mean and sd of the noise-free outcome at m encoded recipes."""
@@ -167,52 +173,36 @@ class Belief(Model):
     def by_part(self, x: Floats) -> tuple[Floats, Floats]:
         """Return parts x m means and sds."""
         mean, variance = self.process.marginal(self._seen(torch.from_numpy(x)))
-        return self.centre + self.scale * mean.numpy(), self.scale * variance.sqrt().numpy()
+        return mean.numpy(), variance.sqrt().numpy()
 
     def joint(self, x: Floats) -> tuple[Floats, Floats]:
         """Return parts x m means and parts x m x m covariances."""
         mean, covariance = self.process.joint(self._seen(torch.from_numpy(x)))
-        return self.centre + self.scale * mean.numpy(), self.scale**2 * covariance.numpy()
+        return mean.numpy(), covariance.numpy()
 
     def draws(self, x: Floats, n: int, rng: np.random.Generator) -> Floats:
         """Return n joint draws (n x m) of the noise-free outcome, each part in proportion to its weight."""
         mean, covariance = self.process.joint(self._seen(torch.from_numpy(x)))
         normals = torch.from_numpy(_antithetic(n, len(x), rng))[..., None]
         posterior = MixturePosterior(mean, covariance, torch.from_numpy(self.weights))
-        drawn = posterior.rsample_from_base_samples(torch.Size([n]), normals)
-        return np.asarray(self.centre + self.scale * drawn[..., 0].numpy())
+        return np.asarray(posterior.rsample_from_base_samples(torch.Size([n]), normals)[..., 0].numpy())
 
     def summary(self, x: Floats, levels: tuple[float, ...], *, noisy: bool = False) -> tuple[Floats, Floats, Floats]:
-        """Return mean, sd and levels x m quantiles of the outcome (of the next measurement where `noisy`).
-
-        Where all results lie on one side of 0 and spread over a decade or more, the outcome is taken to stay on that
-        side: a capacity is not predicted below 0.
-        """
+        """Return mean, sd and levels x m quantiles of the outcome in its unit (of the next measurement where `noisy`)."""
         means, sds = self.by_part(x)
         if noisy:
             sds = np.sqrt(sds**2 + self.noise_sd**2)
-        told = self.centre + self.scale * self.process.data.y
-        size = np.abs(told)
-        if len(told) < FEWEST_ONE_SIDED or np.ptp(np.sign(told)) or size.max() < DECADE * size.min():
-            return *self._pooled(means, sds), mixture_quantiles(self.weights[:, None], means, sds, levels)
-        side = float(np.sign(told[0]))
-        weights, within, apart = _beyond_zero(self.weights[:, None], side * means, sds)
-        mean = (weights * within).sum(axis=0)
-        sd = np.sqrt((weights * (apart**2 + (within - mean) ** 2)).sum(axis=0))
-        # Quantiles of what lies beyond 0 are those of the whole mixture at higher levels.
-        above = (self.weights[:, None] * ndtr(side * means / sds)).sum(axis=0)
-        asked = levels if side > 0 else tuple(1.0 - level for level in levels)
-        whole = mixture_quantiles(self.weights[:, None], side * means, sds, asked, above=above)
-        return side * mean, sd, side * whole
+        quantiles = mixture_quantiles(self.weights[:, None], means, sds, levels)
+        return *self._pooled(*self.warp.moments(means, sds)), self.warp.back(quantiles)
 
     @property
     def typical_noise_variance(self) -> Floats:
-        """Variance that the next measurement is expected to have under each part, in the outcome's unit."""
-        return np.asarray(self.scale**2 * self.process.likelihood.typical.detach().numpy())
+        """Variance that the next measurement is expected to have under each part."""
+        return np.asarray(self.process.likelihood.typical.detach().numpy())
 
     @property
     def noise_sd(self) -> float:
-        """The sd that the next measurement is expected to have, in the outcome's unit."""
+        """The sd that the next measurement is expected to have."""
         return math.sqrt(float(self.weights @ self.typical_noise_variance))
 
     @property
@@ -223,8 +213,14 @@ class Belief(Model):
     def leave_one_out(self) -> tuple[Floats, Floats]:
         """Return for each result the mean and sd (noise included) predicted without it."""
         means, variances = (part.numpy() for part in self.process.leave_one_out())
-        mean, sd = self._pooled(means, np.sqrt(variances))
-        return self.centre + self.scale * mean, self.scale * sd
+        return self._pooled(means, np.sqrt(variances))
+
+    def score(self, y: Floats) -> float:
+        """Return the log density of the better half of the results y (in their unit), each predicted from all others."""
+        means, variances = (part.numpy() for part in self.process.leave_one_out())
+        logs = -0.5 * (self.warp.to(y) - means) ** 2 / variances - 0.5 * np.log(2.0 * np.pi * variances)
+        better = y >= np.median(y)
+        return float((logsumexp(logs, axis=0, b=self.weights[:, None]) + np.log(self.warp.slope(y)))[better].sum())
 
     def _pooled(self, means: Floats, sds: Floats) -> tuple[Floats, Floats]:
         """Return mean and sd of a mixture; the spread of means about their mean, as a difference of squares would cancel."""
@@ -252,14 +248,24 @@ def learn(
         earlier: the belief after fewer of the same results; fits then start from its kernel parameters and take few
             steps, and shares that it found negligible are not taken up again.
     """
-    centre, scale = standard_scale(y)
-    seen = np.hstack([x, prior.features(x)])
-    data = Data(seen, (y - centre) / scale, (se / scale) ** 2, np.zeros(len(y)), prior.width)
+    straight, curved = _straight(prior, x, y), _bent(prior, y)
+    scales = [straight] if curved is None else [curved, replace(straight, side=curved.side, one_sided=True)]
+    if earlier is not None:  # a long history's scale was settled
+        scales = [scale for scale in scales if scale.bent_side == earlier.warp.bent_side] or scales[:1]
+    found = [_fit(layout, prior, x, y, se, scale, earlier) for scale in scales]
+    return found[0] if len(found) == 1 or found[1].score(y) < found[0].score(y) + STRAIGHT_ODDS else found[1]
+
+
+def _fit(layout: Layout, prior: Prior, x: Floats, y: Floats, se: Floats, warp: Warp, earlier: Belief | None) -> Belief:
+    """Fit the mixture on one scale."""
+    seen = np.hstack([x, prior.features(x, side=warp.bent_side)])
+    log_noise = LOG_NOISE_SD if warp.bent_side is None else (LOG_SHARE[0] - math.log(warp.scale), LOG_SHARE[1])
+    data = Data(seen, warp.to(y), (se * warp.slope(y)) ** 2, np.zeros(len(y)), prior.width, log_noise)
     shares, before = (np.array(column) for column in zip(*TRUST_GRID, strict=True))
     if not prior.width:
         shares, before = shares[:1], before[:1]
     start = None
-    if earlier is not None:
+    if earlier is not None and earlier.warp.bent_side == warp.bent_side:
         first = [int(np.argmax(earlier.shares == share)) for share in shares if share in earlier.shares]
         start = earlier.process.logs[first]
         before = before[np.isin(shares, earlier.shares)]
@@ -279,52 +285,48 @@ def learn(
     weights = ((weights / weights.sum())[:, None] * within).ravel()
     kept = np.flatnonzero(weights >= max(NEGLIGIBLE, np.sort(weights)[-MOST_PARTS:][0]))
     process = process.moved(process.logs[kept], process.rho2[kept])
-    return Belief(prior, process, weights[kept] / weights[kept].sum(), centre=centre, scale=scale)
+    return Belief(prior, process, weights[kept] / weights[kept].sum(), warp)
 
 
-def standard_scale(y: Floats) -> tuple[float, float]:
-    """Return the centre and scale that make n outcomes standard; sane for none, one or equal ones."""
-    if not len(y):
-        return 0.0, 1.0
-    centre, sd = float(y.mean()), float(y.std())
-    # Equal results, or too few to show their spread: outcomes may still differ elsewhere by a good part of their size.
-    scale = max(sd, 0.3 * abs(centre)) if len(y) < 3 or sd < 1e-9 * abs(centre) else sd
-    return centre, scale if scale > 1e-12 else 1.0
+def _straight(prior: Prior, x: Floats, y: Floats) -> Warp:
+    """Return the straight scale that makes outcomes over the space standard; sane for none, one or equal results.
 
-
-def mixture_quantiles(
-    weights: Floats, means: Floats, sds: Floats, levels: tuple[float, ...], *, above: Floats | None = None
-) -> Floats:
-    """Return levels x m quantiles of m mixtures of normals (parts x m), by bisection.
-
-    Args:
-        weights: parts x 1.
-        means: parts x m.
-        sds: parts x m.
-        levels: of the quantiles.
-        above: m chances of lying above 0, where the quantiles are those of what lies there.
+    Results at recipes that a simulator puts close together are closer together than outcomes over the space.
     """
-    low, high = (means - 8 * sds).min(axis=0), (means + 8 * sds).max(axis=0)
+    if not len(y):
+        return STRAIGHT
+    centre, scale = float(y.mean()), float(y.std())
+    if len(y) < 3 or scale < 1e-9 * abs(centre):
+        # Too few or equal: outcomes may still differ elsewhere by a good part of their size.
+        scale = max(scale, 0.3 * abs(centre))
+    elif prior.width:
+        scale /= float(np.clip(prior.features(x)[:, 0].std(), NARROWEST, 1.0))
+    return STRAIGHT.standard(centre, scale if scale > 1e-12 else 1.0)
+
+
+def _bent(prior: Prior, y: Floats) -> Warp | None:
+    """Return the bent scale that makes outcomes over the space standard; None where they lack one sign, or are alike."""
+    warp = bent(y) if len(y) else None
+    if warp is None or not (prior.spans_factors(warp.side) or np.abs(y).max() >= FACTOR * np.abs(y).min()):
+        return None
+    if prior.width:
+        return warp.standard(float(warp.to(y).mean()), prior.log_spread(warp.side))
+    w = warp.to(y)
+    own = math.sqrt((len(y) * w.var() + COUNTS_AS * SPREAD_BEFORE**2) / (len(y) + COUNTS_AS))
+    return warp.standard(float(w.mean()), own)
+
+
+def mixture_quantiles(weights: Floats, means: Floats, sds: Floats, levels: tuple[float, ...]) -> Floats:
+    """Return levels x m quantiles of m mixtures of normals (parts x m; weights parts x 1), by bisection."""
+    low, high = (
+        np.tile(side, (len(levels), 1)) for side in ((means - 8 * sds).min(axis=0), (means + 8 * sds).max(axis=0))
+    )
     wanted = np.array(levels)[:, None] * np.ones(means.shape[1])
-    if above is not None:
-        wanted, low = 1.0 - (1.0 - wanted) * above, np.maximum(low, 0.0)
-        high = np.maximum(high, low)
-    low, high = np.tile(low, (len(levels), 1)), np.tile(high, (len(levels), 1))
     for _ in range(50):
         middle = 0.5 * (low + high)
         below = (weights[:, None] * ndtr((middle[None] - means[:, None]) / sds[:, None])).sum(axis=0)
         low, high = np.where(below < wanted, middle, low), np.where(below < wanted, high, middle)
     return np.asarray(0.5 * (low + high))
-
-
-def _beyond_zero(weights: Floats, means: Floats, sds: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return weights, means and sds (parts x m) of what lies above 0 of each part of mixtures of normals."""
-    cut = -means / sds
-    beyond = np.maximum(ndtr(-cut), 1e-12)
-    hazard = np.exp(-0.5 * cut**2) / math.sqrt(2.0 * math.pi) / beyond
-    variance = sds**2 * np.clip(1.0 + cut * hazard - hazard**2, 1e-6, 1.0)
-    share = weights * beyond
-    return share / share.sum(axis=0), np.maximum(means + sds * hazard, 0.0), np.sqrt(variance)
 
 
 def apportion(weights: Tensor, n: int) -> list[int]:

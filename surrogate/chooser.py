@@ -39,6 +39,10 @@ RIVALS = 120
 FEWEST_BEFORE_REPLICATE = 6
 LEAST_WORTH = 0.01
 """Below this worth, in units of the outcomes' sd, nothing is left to learn by repeating."""
+FEW_PENDING = 8
+"""Up to so many recipes under way BoTorch's acquisition, whose cost grows with the cube of their number, is maximised."""
+SMOOTH = 0.01
+"""Width of the smooth maximum of batches, in sd of the outcomes."""
 REPLICATE_FACTOR = 1.0
 """A replicate must be worth this many times the best new recipe; tuned on benchmarks/optimiser_problems.py."""
 
@@ -76,15 +80,15 @@ class Situation:
         return np.asarray(penalty)
 
     def outcomes(self, x: Floats, n: int, rng: np.random.Generator) -> dict[str, Floats]:
-        """Return n joint draws of every modelled outcome at m recipes, signs folded in and slips allowed for."""
+        """Return n joint draws of every modelled outcome at m recipes in its unit, signs folded in, slips allowed for."""
         wanted = set(self.wanted)
         return {
-            name: belief.draws(x, n, rng) - (self.loss(name, x) if name in wanted else 0.0)
+            name: belief.warp.back(belief.draws(x, n, rng) - (self.loss(name, x) if name in wanted else 0.0))
             for name, belief in self.beliefs.items()
         }
 
     def loss(self, name: str, x: Floats) -> Floats:
-        """Return what slips of setting and weighing cost one outcome at m recipes."""
+        """Return what slips of setting and weighing cost one outcome at m recipes, on the belief's scale."""
         return self.slips.loss(self.beliefs[name], self.space, x) if self.slips else np.zeros(len(x))
 
     def admissible(self, draws: Mapping[str, Floats], x: Floats) -> npt.NDArray[np.bool_]:
@@ -100,7 +104,7 @@ class Situation:
         draws = {}
         for j, (name, belief) in enumerate(self.beliefs.items()):
             mean, sd = belief.mean_sd(x)
-            draws[name] = mean + sd * np.random.default_rng(j).standard_normal((64, 1))
+            draws[name] = belief.warp.back(mean + sd * np.random.default_rng(j).standard_normal((64, 1)))
         return np.asarray(np.log(np.clip(self.admissible(draws, x).mean(axis=0), 1e-3, 1.0)))
 
 
@@ -131,13 +135,15 @@ def choose(situation: Situation, n: int, *, seed: int) -> list[Pick]:
     """Return n recipes to try next, in order of promise (fewer where the space holds no more).
 
     One pick after the other, each knowing those before as pending; every draw follows from the seed, and torch's global
-    chance is left as it was.
+    chance is left as it was. With one objective, batches beyond FEW_PENDING are read off one set of joint draws: the same
+    improvement, at a cost that does not grow with the batch.
     """
     rng = np.random.default_rng(seed)
-    finalists = promising(situation, rng)
+    several = len(situation.goals.objectives) > 1
+    finalists = promising(situation, rng, at_least=2 * n)
     if not len(finalists):
         return []
-    again = None if len(situation.goals.objectives) > 1 else replicate(situation, finalists)
+    again = None if several else replicate(situation, finalists)
     picks = [again] if again is not None else []
     incumbents = best_tried(situation)
     pending = situation.pending
@@ -146,13 +152,35 @@ def choose(situation: Situation, n: int, *, seed: int) -> list[Pick]:
         warnings.simplefilter("ignore", BotorchWarning)
         torch.manual_seed(seed)
         acquisition = Promise(situation, incumbents, seed=seed).acquisition()
-        while len(picks) < n and len(finalists):
+        while len(picks) < n and len(finalists) and (several or len(pending) < FEW_PENDING):
             found, _ = optimize_acqf_discrete(acquisition, q=1, choices=torch.from_numpy(finalists))
             x = found[0].numpy()
             picks.append(_improving(situation, x, np.vstack([incumbents, pending]), rng))
             pending = np.vstack([pending, x])
             finalists = finalists[~candidates.member(finalists, x[None])]
             acquisition.set_X_pending(torch.from_numpy(pending))
+    if len(picks) < n and len(finalists):
+        picks += _many(situation, finalists, np.vstack([incumbents, pending]), n - len(picks), rng)
+    return picks
+
+
+def _many(situation: Situation, finalists: Floats, taken: Floats, n: int, rng: np.random.Generator) -> list[Pick]:
+    """Return n of the finalists, each promising beyond those taken and picked before: log-EI over shared joint draws."""
+    name, m = situation.wanted[0], len(finalists)
+    belief, x = situation.beliefs[name], np.vstack([finalists, taken])
+    draws = belief.draws(x, DRAWS, rng) - situation.loss(name, x)
+    if situation.goals.outcome_constraints:
+        draws = np.where(situation.admissible(situation.outcomes(x, DRAWS, rng), x), draws, -np.inf)
+    best, penalty = draws[:, m:].max(axis=1, initial=-np.inf), situation.log_penalty(finalists)
+    floor = draws[np.isfinite(draws)].min(initial=0.0)
+    picks: list[Pick] = []
+    left = np.ones(m, dtype=bool)
+    for _ in range(min(n, m)):
+        gain = np.logaddexp(0.0, (draws[:, :m] - np.maximum(best, floor)[:, None]) / SMOOTH).mean(axis=0)
+        j = int(np.argmax(np.where(left, np.log(gain + 1e-300) + penalty, -np.inf)))
+        margin = belief.warp.back(np.maximum(draws[:, j], floor)) - belief.warp.back(np.maximum(best, floor))
+        picks.append(Pick(finalists[j], "improve", float((margin > 0).mean()), float(np.maximum(margin, 0.0).mean())))
+        best, left[j] = np.maximum(best, draws[:, j]), False
     return picks
 
 
@@ -175,22 +203,24 @@ def replicate(situation: Situation, finalists: Floats) -> Pick | None:
     if not len(again):
         return None
     x = np.vstack([again, finalists[:RIVALS]])
-    worth = worth_of_knowing(situation.beliefs[situation.wanted[0]], x) * np.exp(situation.log_penalty(x))
+    belief = situation.beliefs[situation.wanted[0]]
+    worth = worth_of_knowing(belief, x) * np.exp(situation.log_penalty(x))
     best, new = int(np.argmax(worth[: len(again)])), float(worth[len(again) :].max())
-    if worth[best] <= max(REPLICATE_FACTOR * new, LEAST_WORTH * situation.beliefs[situation.wanted[0]].scale):
+    if worth[best] <= max(REPLICATE_FACTOR * new, LEAST_WORTH):
         return None
-    return Pick(again[best], "replicate", gain=float(worth[best]), other=new)
+    here = belief.warp.back(belief.mean_sd(again[[best]])[0])
+    unit = 1.0 / float(belief.warp.slope(here)[0])
+    return Pick(again[best], "replicate", gain=unit * float(worth[best]), other=unit * new)
 
 
-def promising(situation: Situation, rng: np.random.Generator) -> Floats:
+def promising(situation: Situation, rng: np.random.Generator, *, at_least: int = 0) -> Floats:
     """Return the candidates among which joint draws decide: high in marginal promise, not tried or pending yet."""
+    most = max(FINALISTS, at_least)
     several = len(situation.goals.objectives) > 1
     score = _scalarised(situation, rng) if several else _marginal(situation)
-    found = candidates.search(
-        situation.space, situation.base, best_tried(situation)[:8], score, size=2 * FINALISTS, rng=rng
-    )
+    found = candidates.search(situation.space, situation.base, best_tried(situation)[:8], score, size=2 * most, rng=rng)
     used = np.vstack([situation.tried, situation.pending])
-    return found[~candidates.member(found, used)][:FINALISTS]
+    return found[~candidates.member(found, used)][:most]
 
 
 def best_tried(situation: Situation) -> Floats:
@@ -204,7 +234,7 @@ def best_tried(situation: Situation) -> Floats:
         name = situation.wanted[0]
         belief = situation.beliefs[name]
         score = belief.mean_sd(tried)[0] - situation.loss(name, tried)
-        score = score + belief.scale * situation.log_chance_admissible(tried)
+        score = score + situation.log_chance_admissible(tried)
     return np.asarray(tried[np.argsort(-score, kind="stable")[:INCUMBENTS]])
 
 
@@ -215,10 +245,10 @@ def _marginal(situation: Situation) -> candidates.Score:
     incumbents = best_tried(situation)
     held = belief.mean_sd(incumbents)[0] - situation.loss(name, incumbents)
     held = held[situation.log_chance_admissible(incumbents) > np.log(0.5)]
-    best = held.max() if len(held) else belief.centre
+    best = held.max() if len(held) else 0.0
 
     def score(x: Floats) -> Floats:
-        bar = torch.from_numpy((best - belief.centre + situation.loss(name, x)) / belief.scale)
+        bar = torch.from_numpy(best + situation.loss(name, x))
         value = LogExpectedImprovement(belief, best_f=bar[..., None])(torch.from_numpy(x)[:, None, :])
         return np.asarray(value.numpy() + situation.log_penalty(x) + situation.log_chance_admissible(x))
 

@@ -44,19 +44,15 @@ class Diagnostics:
 def diagnose(space: SearchSpace, belief: Belief, x: Floats, told: Floats, *, sign: float) -> Diagnostics:
     """Return the diagnostics of a belief about n results (in the outcome's unit; `sign` turns the belief's)."""
     mean, sd = belief.leave_one_out()
-    mean = sign * mean
+    low, middle, high = (sign * belief.warp.back(mean + step * sd) for step in (-1.6449, 0.0, 1.6449))
+    z = sign * (belief.warp.to(sign * told) - mean) / sd
     parity = space.restore(x).assign(
-        told=told,
-        predicted=mean,
-        p05=mean - 1.6449 * sd,
-        p95=mean + 1.6449 * sd,
-        z=(told - mean) / sd,
-        flagged=belief.flagged,
+        told=told, predicted=middle, p05=np.minimum(low, high), p95=np.maximum(low, high), z=z, flagged=belief.flagged
     )
-    chance = ndtr((told - mean) / sd)
+    chance = ndtr(z)
     inside = [float((np.abs(chance - 0.5) <= 0.5 * nominal).mean()) if len(told) else np.nan for nominal in COVERAGES]
     spread = float(((told - told.mean()) ** 2).sum()) if len(told) > 1 else 0.0
-    r2 = 1.0 - float(((told - mean) ** 2).sum()) / spread if spread > 0 else np.nan
+    r2 = 1.0 - float(((told - middle) ** 2).sum()) / spread if spread > 0 else np.nan
     without = float(belief.weights[belief.shares == 0.0].sum())
     log_odds = float(np.log(max(1.0 - without, 1e-12) / max(without, 1e-12))) if belief.prior.width else np.nan
     return Diagnostics(
@@ -74,13 +70,13 @@ def sensitivity(space: SearchSpace, belief: Belief, *, n: int = SOBOL_SAMPLES) -
     d = len(space.parameters)
     both = qmc.Sobol(2 * d, scramble=True, rng=np.random.default_rng(0)).random(n)
     a, b = _encoded(space, both[:, :d]), _encoded(space, both[:, d:])
-    at_a, at_b = belief.mean_sd(a)[0], belief.mean_sd(b)[0]
+    at_a, at_b = (belief.warp.back(belief.mean_sd(points)[0]) for points in (a, b))
     variance = max(float(np.concatenate([at_a, at_b]).var()), 1e-300)
     rows = []
     for j, name in enumerate(space.names):
         mixed = a.copy()
         mixed[:, j] = b[:, j]
-        at_mixed = belief.mean_sd(mixed)[0]
+        at_mixed = belief.warp.back(belief.mean_sd(mixed)[0])
         first = float((at_b * (at_mixed - at_a)).mean()) / variance
         total = 0.5 * float(((at_a - at_mixed) ** 2).mean()) / variance
         rows.append({"parameter": name, "first": max(first, 0.0), "total": total})

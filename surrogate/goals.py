@@ -53,6 +53,10 @@ class Goals:
         Raises:
             Refusal: an unknown direction, no objective, a mistyped parameter.
         """
+        if not isinstance(goal, str | Mapping):
+            raise Refusal(f'goal {goal!r} must be "max", "min" or e.g. {{"capacity": "max"}}')
+        if isinstance(goal, str) and VALUE in parameters:
+            raise Refusal(f'a parameter is called {VALUE}; give the goal a name, e.g. {{"capacity": "{goal}"}}')
         named = {VALUE: goal} if isinstance(goal, str) else dict(goal)
         if not named:
             raise Refusal('there is no goal; give "max", "min" or e.g. {"capacity": "max"}')

@@ -16,10 +16,16 @@ import pandas as pd
 from campaign.errors import Refusal
 from campaign.names import nearest
 from campaign.space import SearchSpace
+from surrogate.warp import BEND, SLIGHTLY, STRAIGHT, Warp
 
 Floats = npt.NDArray[np.float64]
 REFERENCE_RECIPES = 256
 """Recipes over which the prior's mean and spread are scaled to 1."""
+
+FACTOR = 3.0
+"""Outcomes that differ by less than this factor over the space are as well told on a straight scale [est]."""
+FLAT = 1e-12
+"""A prior whose spread over the space is below this share of its size says the same everywhere."""
 
 
 class PriorFunction(Protocol):
@@ -39,26 +45,57 @@ class Prior:
     def __init__(self, function: PriorFunction | None, space: SearchSpace, *, sign: float = 1.0) -> None:
         self._function, self._space, self._sign = function, space, sign
         self._memory: dict[bytes, Floats] = {}
+        self._unit = 1.0
         self.width = 0
+        self._straight = STRAIGHT
+        self._curved: dict[float, tuple[float, Warp]] = {}
+        self._extremes = np.zeros(2)
         if function is not None:
             self._scale()
 
-    def features(self, x: Floats) -> Floats:
-        """Return n x width features of n encoded recipes: the mean, then each draw's departure from it."""
+    def features(self, x: Floats, *, side: float | None = None) -> Floats:
+        """Return n x width features of n encoded recipes: the mean, then each draw's departure from it.
+
+        They have unit variance over the space; with a `side` of 0 they are bent first, as the outcome is.
+        """
         if not self.width or not len(x):
             return np.zeros((len(x), self.width))
-        raw = self._raw(x)
+        zero, warp = (0.0, self._straight) if side is None else self._bent(side)
+        raw = warp.to(self._raw(x) - zero)
         mean = raw.mean(axis=0)
-        spread = (raw - mean) / (self._sd * np.sqrt(len(raw)))
-        return np.vstack([(mean - self._centre) / self._sd, spread]).T
+        return np.vstack([mean, (raw - mean) / np.sqrt(len(raw))]).T
+
+    def log_spread(self, side: float) -> float:
+        """Return the sd over the space of the prior bent to one side, in factors of e."""
+        return self._bent(side)[1].scale
+
+    def spans_factors(self, side: float) -> bool:
+        """Return whether the prior lies on that side of 0 and differs by factors over the space."""
+        low, high = np.sort(side * self._extremes)
+        return bool(self.width and low >= -SLIGHTLY * high and high >= FACTOR * low)
+
+    def _bent(self, side: float) -> tuple[float, Warp]:
+        """Return what stands for 0, and the bent scale: a prior that knows no 0 on that side is moved to one."""
+        if side not in self._curved:
+            raw = self._raw(self._reference)
+            zero = (
+                0.0
+                if self.spans_factors(side)
+                else float(raw.mean(axis=0).min() if side > 0 else raw.mean(axis=0).max())
+            )
+            high = float(np.quantile(np.abs(raw.mean(axis=0) - zero), 0.9))
+            self._curved[side] = zero, _standard(Warp(BEND * max(high, FLAT), side), raw - zero)
+        return self._curved[side]
 
     def values(self, x: Floats) -> Floats:
         """Return the prior's own mean at n encoded recipes, in its own unit."""
-        return self._sign * np.asarray(self._raw(x).mean(axis=0))
+        return self._sign * self._unit * np.asarray(self._raw(x).mean(axis=0))
 
     def _scale(self) -> None:
         reference = self._space.encode(self._space.sample(REFERENCE_RECIPES, seed=0))
         given = self._call(reference)
+        self._unit = float(np.abs(given).max(initial=0.0, where=np.isfinite(given))) or 1.0
+        given = given / self._unit
         again = self._call(reference[:3])
         if len(again) != len(given) or not np.allclose(given[:, :3], again, rtol=1e-9, atol=0.0, equal_nan=True):
             raise Refusal(
@@ -69,10 +106,9 @@ class Prior:
             raise Refusal("the prior gave no finite value for any recipe of the space")
         self._typical = float(np.nanmean(np.where(np.isfinite(given), given, np.nan)))
         raw = self._raw(reference)
-        mean = raw.mean(axis=0)
-        self._centre = float(mean.mean())
-        self._sd = float(np.sqrt(mean.var() + raw.var(axis=0).mean()))
-        if self._sd > 1e-12 * max(1.0, abs(self._centre)):
+        self._straight, self._reference = _standard(STRAIGHT, raw), reference
+        self._extremes = np.array([raw.mean(axis=0).min(), raw.mean(axis=0).max()])
+        if self._straight.scale > FLAT:
             self.width = 1 + len(raw)
 
     def _raw(self, x: Floats) -> Floats:
@@ -88,7 +124,11 @@ class Prior:
     def _call(self, x: Floats) -> Floats:
         assert self._function is not None
         table = self._space.restore(x)
-        given = np.asarray(self._function(table), dtype=float)
+        answer = np.asarray(self._function(table))
+        try:
+            given = answer.astype(float, casting="same_kind" if answer.dtype.kind == "c" else "unsafe")
+        except (ValueError, TypeError) as error:
+            raise Refusal(f"the prior gave something else than numbers for {len(x)} recipes: {error}") from error
         shape = given.shape
         if given.ndim == 1:
             given = given[None, :]
@@ -97,7 +137,13 @@ class Prior:
                 f"the prior gave an array of shape {shape} for {len(x)} recipes; right is ({len(x)},) or "
                 f"(draws, {len(x)})"
             )
-        return self._sign * given
+        return self._sign * given / self._unit
+
+
+def _standard(warp: Warp, raw: Floats) -> Warp:
+    """Return the warp under which draws x n values have mean 0 and variance 1."""
+    w = warp.to(raw)
+    return warp.standard(float(w.mean()), float(np.sqrt(w.mean(axis=0).var() + w.var(axis=0).mean())))
 
 
 def _fill(given: Floats, typical: float) -> Floats:

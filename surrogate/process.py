@@ -37,7 +37,7 @@ from surrogate.kernel import Layout, RecipeKernel
 Floats = npt.NDArray[np.float64]
 
 LOG_NOISE_SD = (math.log(0.1), 0.5)
-"""Prior of the log of the noise's sd, in units of the outcomes' sd: 4 % to 27 % at two sigma [est]. With a wider one a wrong
+"""Prior of the log of the noise's sd in units of the outcomes' sd: 4 % to 27 % at two sigma [est]. With a wider one a wrong
 simulator passed its misfit off as noise and kept its trust."""
 JITTER = 1e-8
 CHUNK = 4_000_000
@@ -58,6 +58,8 @@ class Data:
     """n further noise variances, 0 but for suspected outliers."""
     width: int
     """Number of the simulator's features, 0 without simulator."""
+    log_noise: tuple[float, float] = LOG_NOISE_SD
+    """Prior mean and sd of the log of the noise's sd, on the standardised scale."""
 
     @property
     def n(self) -> int:
@@ -90,8 +92,8 @@ class ResultNoise(_GaussianLikelihoodBase):
     def __init__(self, data: Data, batch: int) -> None:
         """Start at the prior's mean."""
         super().__init__(noise_covar=Module())  # type: ignore[no-untyped-call, arg-type]
-        self.register_parameter("log_sd", Parameter(torch.full((batch, 1), LOG_NOISE_SD[0], dtype=torch.float64)))
-        self.register_prior("log_sd_prior", NormalPrior(*LOG_NOISE_SD), "log_sd")  # type: ignore[no-untyped-call]
+        self.register_parameter("log_sd", Parameter(torch.full((batch, 1), data.log_noise[0], dtype=torch.float64)))
+        self.register_prior("log_sd_prior", NormalPrior(*data.log_noise), "log_sd")  # type: ignore[no-untyped-call]
         self.known, self.extra = torch.from_numpy(data.variance), torch.from_numpy(data.extra)
 
     def variances(self) -> Tensor:
@@ -231,7 +233,7 @@ def fit(layout: Layout, data: Data, rho2: Sequence[float], *, start: Tensor | No
     if data.n and steps:
         mll = ExactMarginalLogLikelihood(process.likelihood, process)  # type: ignore[no-untyped-call]
         parameters: dict[str, Tensor] = dict(mll.named_parameters())
-        centre, spread = hyperprior(layout)
+        centre, spread = hyperprior(layout, data.log_noise)
         low, high = centre - 4.0 * spread, centre + 4.0 * spread
         bounds: dict[str, Any] = {}
         for name, parameter in parameters.items():
@@ -249,10 +251,10 @@ def fit(layout: Layout, data: Data, rho2: Sequence[float], *, start: Tensor | No
     return process.eval()
 
 
-def hyperprior(layout: Layout) -> tuple[Tensor, Tensor]:
+def hyperprior(layout: Layout, log_noise: tuple[float, float] = LOG_NOISE_SD) -> tuple[Tensor, Tensor]:
     """Return mean and sd of the logs of all that is fitted: the kernel's, then the noise's sd."""
     centre, spread = layout.prior()
-    noise = torch.tensor(LOG_NOISE_SD, dtype=torch.float64)
+    noise = torch.tensor(log_noise, dtype=torch.float64)
     return torch.cat([torch.from_numpy(centre), noise[:1]]), torch.cat([torch.from_numpy(spread), noise[1:]])
 
 

@@ -31,7 +31,7 @@ def reason(pick: Pick, situation: Situation, sign: float) -> str:
         if not belief.process.data.n:
             return "The most promising recipe by the prior, before any result."
         return f"{predicted[0].upper()}{predicted[1:]}, the most promising recipe before any that may be best."
-    best = sign * float(belief.mean_sd(tried)[0].max())
+    best = sign * float(belief.warp.back(belief.mean_sd(tried)[0].max()))
     sentence = (
         f"{predicted[0].upper()}{predicted[1:]} against {best:.4g} believed of the best so far: better with a chance of "
         f"{pick.chance:.0%}, by {pick.gain:.2g} on average"
@@ -48,7 +48,8 @@ def _test(situation: Situation, x: np.ndarray, sign: float) -> str:
         without = float(means[shares == 0.0, 0][0])
         trusting = float(means[int(np.argmax(shares)), 0])
         if abs(trusting - without) > TELLING * float(sds[:, 0].min()):
-            return f"; tests the prior (trust {belief.trust:.0%}): with it {sign * trusting:.4g}, without {sign * without:.4g}"
+            views = [sign * float(belief.warp.back(np.array(view))) for view in (trusting, without)]
+            return f"; tests the prior (trust {belief.trust:.0%}): with it {views[0]:.4g}, without {views[1]:.4g}"
     return _place(situation, x)
 
 

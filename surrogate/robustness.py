@@ -58,7 +58,7 @@ class Slips:
         return cls(absolute, relative)
 
     def loss(self, belief: Belief, space: SearchSpace, x: Floats) -> Floats:
-        """Return for m encoded recipes what slips cost at the stated level, in the outcome's unit (>= 0)."""
+        """Return for m encoded recipes what slips cost at the stated level, on the belief's scale (>= 0)."""
         normals = qmc.MultivariateNormalQMC(np.zeros(len(space.parameters)), rng=np.random.default_rng(0)).random(SLIPS)
         mixed = space.restore(np.repeat(x, SLIPS, axis=0))
         for j, name in enumerate(space.names):

@@ -28,7 +28,7 @@ def around(process: Process, normals: Tensor) -> tuple[Process, Tensor, Tensor]:
     Returns:
         A process with s (1 + t) parts, share by share; weights s x (1 + t), 1 over each share; s log evidences.
     """
-    centre, spread = hyperprior(process.layout)
+    centre, spread = hyperprior(process.layout, process.data.log_noise)
     peak, rho2 = process.logs, process.rho2
     root, log_volume = _root_covariance(process, spread)
     steps = torch.cat([torch.zeros_like(normals[:1]), normals])
