@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -201,8 +202,10 @@ class _Reader:
                 raise Refusal(f"{where}: {error}") from None
         if column.kind == "state":
             if text.lower() not in layout.STATES:
+                near = get_close_matches(text.lower(), layout.STATES, n=1, cutoff=0.75)  # 'done' is near 'abandoned'
                 right = "; ".join(f"{state} ({meaning})" for state, meaning in layout.STATES.items())
-                raise Refusal(f"{where}: {text!r} is no state; right would be one of {right}")
+                hint = f"did you mean {near[0]}?" if near else f"right would be one of {right}"
+                raise Refusal(f"{where}: {text!r} is no state; {hint}")
             return text.lower()
         return text
 

@@ -185,7 +185,7 @@ def test_one_cell_at_two_trials_is_refused(sheet):
 
 MISTAKES = {
     "unknown trial": ({"trial": "T0009"}, "nobody knows the trial 'T0009': did you mean T000"),
-    "state": ({"state": "complete"}, "state 'complete': did you mean completed"),
+    "state": ({"state": "complete"}, "'complete' is no state; did you mean completed"),
     "word for number": ({"active mass (mg)": "three"}, "row 2, column 'active mass \\(mg\\)': 'three' is not a number"),
     "unit in the cell": ({"active mass (mg)": "3.1 mg"}, "carries a unit"),
     "arabic digits": ({"active mass (mg)": "٣"}, "digits other than 0-9"),
