@@ -4,7 +4,7 @@
     python benchmarks/ablations.py --quick
 
 On the virtual clock of lab_calendar.py. Off: the prior; the ensemble cut to its mean draw; partial curves (only finished
-cells count and none is stopped); cost-awareness; descriptors of the electrolytes.
+cells count and none is stopped); powder results; cost-awareness; descriptors of the electrolytes.
 """
 
 from __future__ import annotations
@@ -20,10 +20,18 @@ import pandas as pd
 from lab_calendar import HORIZON_DAYS
 from sample_efficiency import stage_of
 
-VARIANTS = ("whole", "prior off", "one draw", "partial curves off", "cost-awareness off", "descriptors off")
+VARIANTS = (
+    "whole",
+    "prior off",
+    "one draw",
+    "partial curves off",
+    "powder off",
+    "cost-awareness off",
+    "descriptors off",
+)
 
 
-def variant(stage: Any, lab: Any, name: str, seed: int) -> Any:
+def variant(stage: Any, name: str, seed: int) -> Any:
     """The product with one part off."""
     from flows.rehearsal_product import Product, Switches
 
@@ -36,11 +44,14 @@ def variant(stage: Any, lab: Any, name: str, seed: int) -> Any:
         prior = lambda recipes: whole(recipes).mean(axis=0)  # noqa: E731 - one use
     if name == "descriptors off":
         question, descriptors = replace(question, space=replace(question.space, descriptors={})), {}
-    switches = Switches(partial_curves=name != "partial curves off", cost_aware=name != "cost-awareness off")
+    switches = Switches(
+        partial_curves=name != "partial curves off",
+        cost_aware=name != "cost-awareness off",
+        powder=name != "powder off",
+    )
     return Product(
         question,
-        lab=lab,
-        last_cycle=stage.last_cycle,
+        materials=stage.materials,
         prior=prior,
         curves=curves,
         descriptors=descriptors,
@@ -56,7 +67,7 @@ def run(task: tuple[str, str, int, int, str, str | None]) -> dict[str, Any]:
     name, level, seed, most_tests, campaign, lab_file = task
     stage = stage_of(campaign, level, lab_file)
     lab = stage.lab(seed)
-    played = play(lab, variant(stage, lab, name, seed), stage.bench(most_tests=most_tests))
+    played = play(lab, variant(stage, name, seed), stage.bench(most_tests=most_tests))
     reached = played.within()
     return {
         "variant": name,

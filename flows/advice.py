@@ -17,6 +17,7 @@ from scipy.special import ndtr
 
 from flows.early_evidence import NOISE_SD, Floats, Seen
 
+Z95 = 1.645
 HOPELESS = 0.02
 """Chance of being the best under which a running cell is stopped."""
 START_DAYS = 2.5
@@ -33,7 +34,7 @@ class Advice:
     cycles: int
     stop: bool
     chance_best: float
-    """Chance that its recipe beats the recommended one (of the recommended recipe's own cells: about one half)."""
+    """Chance that its recipe beats the best one tried so far (of that one's own cells: about one half)."""
     expected: float
     """The objective, as its curve so far lets expect."""
     sd: float
@@ -43,10 +44,17 @@ class Advice:
 
 @dataclass(frozen=True)
 class Best:
-    """The recommended recipe's outcome as believed."""
+    """What the best recipe tried so far is believed to give; `sd` on the side on which another could beat it."""
 
     mean: float
     sd: float
+
+    @classmethod
+    def of(cls, predicted: pd.DataFrame, *, sign: float) -> Best:
+        """Read it from `Optimiser.predict` of what was tried; intervals may be lopsided (a capacity does not fall below 0)."""
+        row = predicted.iloc[int((sign * predicted["mean"]).to_numpy().argmax())]
+        end = float(row["p05"] if sign > 0 else row["p95"])
+        return cls(float(row["mean"]), abs(float(row["mean"]) - end) / Z95)
 
 
 def advise(
@@ -65,7 +73,7 @@ def advise(
     Args:
         cells: all there are.
         known: what they say (`EarlyEvidence.table`).
-        best: what the recommended recipe is believed to give.
+        best: what the best recipe tried is believed to give.
         objective: column of `known` that is wanted.
         sign: 1 where more is better, -1 where less is.
         last_cycle: to which a cell would run.
@@ -97,7 +105,7 @@ def _judged(cell: Seen, value: float, se: float, chance: float, early: float, la
     likely = f"{chance:.0%}" if chance >= HOPELESS else f"{chance:.1%}" if chance >= 0.001 else "under 0.1%"
     reason = (
         f"expected {value:.4g} ± {se:.2g} after {n} of {last_cycle} cycles (those to come leave ±{early:.0%}), "
-        f"{best.mean:.4g} of the recommended recipe: its chance of being the best is {likely}"
+        f"{best.mean:.4g} of the best tried: its chance of being the best is {likely}"
     )
     hopeless = chance < HOPELESS
     if hopeless:

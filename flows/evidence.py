@@ -47,6 +47,11 @@ class Evidence:
     se: pd.DataFrame
     settled: frozenset[str]
 
+    @property
+    def tried(self) -> pd.DataFrame:
+        """Recipes of the rows that gave something."""
+        return self.recipes[self.values.notna().all(axis=1)]
+
     def joined(self, partial: pd.DataFrame) -> Evidence:
         """With what cells under way say (`flows.under_test.partial`)."""
         names = list(self.values)

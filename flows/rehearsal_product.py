@@ -82,6 +82,7 @@ class Product:
         self._switches, self._stop_when = switches, stop_when
         self._known: tuple[Any, Optimiser] | None = None
         self._top_of: tuple[Optimiser, pd.DataFrame] | None = None
+        self._best_tried: Best | None = None
         self._plan: list[dict[str, Any]] = []
 
     # ---- the chooser's answers -----------------------------------------------------------------------------------
@@ -111,13 +112,11 @@ class Product:
         """Return advice for every running cell that has shown something."""
         if not self._switches.partial_curves or not any(t.state == "running" and len(t.discharge) > 1 for t in tests):
             return []
-        # The recommendation as last made: a readout alone is no cause to refit.
-        top = (self._top_of[1] if self._top_of is not None else self._top(tests)).iloc[0]
         current = float(self.question.conditions.get("current_mA_cm2", 0.67))
         return advice.advise(
             tests,
             self.evidence(tests),
-            Best(float(top["mean"]), (float(top["p95"]) - float(top["p05"])) / 3.29),
+            self._best(tests),
             objective=self._goal.outcome,
             sign=self._sign,
             last_cycle=self.last_cycle,
@@ -140,6 +139,17 @@ class Product:
         if self._top_of is None or self._top_of[0] is not optimiser:
             self._top_of = (optimiser, optimiser.recommend())
         return self._top_of[1]
+
+    def _best(self, tests: Sequence[Seen]) -> Best:
+        """The best tried, as last believed: a readout alone is no cause to refit."""
+        if self._best_tried is None:
+            optimiser = self._known[1] if self._known is not None else self._optimiser(tests)
+            if optimiser.trials.dropna().empty:  # believed before anything had come in
+                self._known = None
+                optimiser = self._optimiser(tests)
+            tried = optimiser.trials.dropna()[list(self.question.space.names)]
+            self._best_tried = Best.of(optimiser.predict(tried), sign=self._sign)
+        return self._best_tried
 
     def _optimiser(self, tests: Sequence[Seen]) -> Optimiser:
         """The Optimiser told what is known, with what is under way pending; as of the plan while that is being mixed."""
@@ -172,7 +182,7 @@ class Product:
         under_way = [t for t in tests if t.state in ("mixing", "running") and t.number not in told]
         if under_way:
             optimiser.pending(pd.DataFrame([dict(test.recipe) for test in under_way])[names])
-        self._known = (key, optimiser)
+        self._known, self._best_tried = (key, optimiser), None
         return optimiser
 
     def _cost(self, recipes: pd.DataFrame) -> Floats:

@@ -114,14 +114,13 @@ def advise(session: Session, reader: Reader, choice: Chooser) -> list[Advice]:
     objective = session.spec.objective
     if session.spec.evaluator != "lab" or not any(c.state == "running" and len(c.discharge) > 1 for c in seen):
         return []
-    law = early(session)
-    top = choice.optimiser.recommend().iloc[0]
+    law, sign = early(session), 1.0 if objective.goal == "max" else -1.0
     return advice.advise(
         seen,
         law.table(seen),
-        advice.Best(float(top["mean"]), (float(top["p95"]) - float(top["p05"])) / 3.29),
+        advice.Best.of(choice.optimiser.predict(choice.evidence.tried), sign=sign),
         objective=objective.outcome,
-        sign=1.0 if objective.goal == "max" else -1.0,
+        sign=sign,
         last_cycle=law.last_cycle,
         cycle_days={
             cell.number: advice.days_of_a_cycle(cell.discharge, _current(session, reader, cell)) for cell in seen
