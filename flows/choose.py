@@ -203,13 +203,13 @@ def _prior(session: Session) -> Callable[[pd.DataFrame], npt.NDArray[Any]] | Non
     """The physics as prior knowledge: draws of its parameters, so that its doubt comes along."""
     if session.spec.prior == "none":
         return None
-    from models.simulate import ensemble
+    from models.physics_prior import prior_ensemble
 
     spec, materials, parameters = session.spec, session.materials, parameters_of(session)
 
     def physics(recipes: pd.DataFrame) -> npt.NDArray[Any]:
         designs = spec.designs(recipes[list(spec.space)])
-        return ensemble(
+        return prior_ensemble(
             designs,
             spec.objective.outcome,
             draws=PRIOR_DRAWS,

@@ -20,8 +20,8 @@ from campaign.parameter import Category
 from models.inputs import encode
 from models.parameters import load
 from models.physics import run
+from models.physics_prior import prior_ensemble
 from models.record import discharge_at
-from models.simulate import ensemble
 from models.virtual_lab import Question
 
 Floats = npt.NDArray[np.float64]
@@ -47,7 +47,7 @@ def ensemble_prior(
     name = question.objective.outcome
 
     def exact(recipes: pd.DataFrame) -> Floats:
-        return ensemble(question.designs(recipes), name, draws=draws, seed=seed, materials=materials)
+        return prior_ensemble(question.designs(recipes), name, draws=draws, seed=seed, materials=materials)
 
     axes = [parameter.name for parameter in question.space.numeric]
     if not grid or len(axes) not in NODES or question.space.n_combinations > MOST_COMBINATIONS:
