@@ -215,13 +215,6 @@ class Belief(Model):
         means, variances = (part.numpy() for part in self.process.leave_one_out())
         return self._pooled(means, np.sqrt(variances))
 
-    def score(self, y: Floats) -> float:
-        """Return the log density of the better half of the results y (in their unit), each predicted from all others."""
-        means, variances = (part.numpy() for part in self.process.leave_one_out())
-        logs = -0.5 * (self.warp.to(y) - means) ** 2 / variances - 0.5 * np.log(2.0 * np.pi * variances)
-        better = y >= np.median(y)
-        return float((logsumexp(logs, axis=0, b=self.weights[:, None]) + np.log(self.warp.slope(y)))[better].sum())
-
     def _pooled(self, means: Floats, sds: Floats) -> tuple[Floats, Floats]:
         """Return mean and sd of a mixture; the spread of means about their mean, as a difference of squares would cancel."""
         mean = self.weights @ means
@@ -252,36 +245,55 @@ def learn(
     scales = [straight] if curved is None else [curved, replace(straight, side=curved.side, one_sided=True)]
     if earlier is not None:  # a long history's scale was settled
         scales = [scale for scale in scales if scale.bent_side == earlier.warp.bent_side] or scales[:1]
-    found = [_fit(layout, prior, x, y, se, scale, earlier) for scale in scales]
-    return found[0] if len(found) == 1 or found[1].score(y) < found[0].score(y) + STRAIGHT_ODDS else found[1]
+    fitted = [_fit(layout, prior, x, y, se, scale, earlier) for scale in scales]
+    chosen = 0
+    if len(scales) > 1:
+        bent_score, straight_score = (_score(*one, scale, y) for one, scale in zip(fitted, scales, strict=True))
+        chosen = int(straight_score > bent_score + STRAIGHT_ODDS)
+    return _averaged(prior, *fitted[chosen], scales[chosen])
 
 
-def _fit(layout: Layout, prior: Prior, x: Floats, y: Floats, se: Floats, warp: Warp, earlier: Belief | None) -> Belief:
-    """Fit the mixture on one scale."""
+def _fit(
+    layout: Layout, prior: Prior, x: Floats, y: Floats, se: Floats, warp: Warp, earlier: Belief | None
+) -> tuple[Process, Floats]:
+    """Fit every share on one scale; return them, and the logs of their weights before data."""
     seen = np.hstack([x, prior.features(x, side=warp.bent_side)])
     log_noise = LOG_NOISE_SD if warp.bent_side is None else (LOG_SHARE[0] - math.log(warp.scale), LOG_SHARE[1])
     data = Data(seen, warp.to(y), (se * warp.slope(y)) ** 2, np.zeros(len(y)), prior.width, log_noise)
     shares, before = (np.array(column) for column in zip(*TRUST_GRID, strict=True))
     if not prior.width:
         shares, before = shares[:1], before[:1]
-    start = None
-    if earlier is not None and earlier.warp.bent_side == warp.bent_side:
-        first = [int(np.argmax(earlier.shares == share)) for share in shares if share in earlier.shares]
-        start = earlier.process.logs[first]
-        before = before[np.isin(shares, earlier.shares)]
-        shares = earlier.shares[first]
-    process = fit(layout, data, shares.tolist(), start=start, steps=COLD_STEPS if start is None else WARM_STEPS)
+    if earlier is None or earlier.warp.bent_side != warp.bent_side:
+        return fit(layout, data, shares.tolist(), steps=COLD_STEPS), np.log(before)
+    first = [int(np.argmax(earlier.shares == share)) for share in shares if share in earlier.shares]
+    kept = earlier.shares[first]
+    process = fit(layout, data, kept.tolist(), start=earlier.process.logs[first], steps=WARM_STEPS)
+    return process, np.log(before[np.isin(shares, kept)])
+
+
+def _score(process: Process, log_weights: Floats, warp: Warp, y: Floats) -> float:
+    """Return the log density of the better half of the results y (in their unit), each predicted from all others."""
+    means, variances = (part.numpy() for part in process.leave_one_out())
+    logs = -0.5 * (warp.to(y) - means) ** 2 / variances - 0.5 * np.log(2.0 * np.pi * variances)
+    weights = log_weights + process.log_density(slopes=False)[0].numpy()
+    density = logsumexp(logs + weights[:, None], axis=0) - logsumexp(weights) + np.log(warp.slope(y))
+    return float(density[y >= np.median(y)].sum())
+
+
+def _averaged(prior: Prior, process: Process, log_weights: Floats, warp: Warp) -> Belief:
+    """Return the belief: outliers doubted, kernels averaged over, shares weighted by their evidence."""
+    data, shares = process.data, process.rho2.tolist()
     evidence = process.log_density(slopes=False)[0].numpy()
-    extra = doubt(process, int(np.argmax(evidence + np.log(before))))
+    extra = doubt(process, int(np.argmax(evidence + log_weights)))
     if (extra > 0).any():
-        process = fit(layout, replace(data, extra=extra), shares.tolist(), start=process.logs, steps=COLD_STEPS)
+        process = fit(process.layout, replace(data, extra=extra), shares, start=process.logs, steps=COLD_STEPS)
         evidence = process.log_density(slopes=False)[0].numpy()
     within = np.ones((len(shares), 1))
-    if 0 < len(y) <= MARGINALISED:
+    if 0 < data.n <= MARGINALISED:
         normals = torch.from_numpy(_antithetic(KERNELS, process.logs.shape[1], np.random.default_rng(0)))
         process, inside, evidences = around(process, normals)
         within, evidence = inside.numpy(), evidences.numpy()
-    weights = np.exp(evidence - evidence.max()) * before
+    weights = np.exp(evidence + log_weights - (evidence + log_weights).max())
     weights = ((weights / weights.sum())[:, None] * within).ravel()
     kept = np.flatnonzero(weights >= max(NEGLIGIBLE, np.sort(weights)[-MOST_PARTS:][0]))
     process = process.moved(process.logs[kept], process.rho2[kept])
