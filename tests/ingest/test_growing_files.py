@@ -53,6 +53,18 @@ def test_cut_at_every_byte_nothing_half_passes_as_whole(tmp_path, name):
     assert read > 10
 
 
+def test_per_gram_and_per_cm2_are_the_amount_by_the_cell_s_own_mass_and_area(tmp_path):
+    path = write(tmp_path / "a.csv", series_csv(ROWS))
+    cycles = ingest.read_cycler(path, cell=ingest.CellFacts(active_mass_mg=2.5, area_cm2=0.8)).cycles
+    for kind in ("discharge", "charge"):
+        amount = cycles[f"{kind}_capacity_mAh"].to_numpy()
+        assert cycles[f"{kind}_capacity_mAh_g"].to_numpy() == pytest.approx(amount * 1000 / 2.5, rel=1e-12, nan_ok=True)
+        assert cycles[f"{kind}_areal_capacity_mAh_cm2"].to_numpy() == pytest.approx(
+            amount / 0.8, rel=1e-12, nan_ok=True
+        )
+    assert cycles["discharge_capacity_mAh"].notna().any()
+
+
 def test_a_longer_version_extends_and_a_changed_past_is_told(tmp_path):
     lines = series_csv(record(TWO_CYCLES, dt_s=60, logged="both")).splitlines(keepends=True)
     week1 = write(tmp_path / "week1.csv", "".join(lines[:100]))

@@ -32,6 +32,7 @@ import time
 import traceback
 from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -297,7 +298,7 @@ def drawn(copy: Path, seed: int) -> list[Mutant]:
         ]
         random.Random(seed).shuffle(found)
         orders.append(found)
-    return [mutant for pair in zip(*orders, strict=False) for mutant in pair]
+    return [mutant for pair in zip_longest(*orders) for mutant in pair if mutant is not None]
 
 
 # ---- the command ---------------------------------------------------------------------------------------------------
