@@ -17,6 +17,7 @@ from flows.session import Session
 from store import Reader
 
 if TYPE_CHECKING:
+    from models.calibrate import Calibration
     from models.parameters import Parameters
 
 _CYCLES = (1, 2, 5, 10, 16, 25, 35, 50, 75, 100, 150, 200, 300, 450)
@@ -27,30 +28,34 @@ _CELL_SPREAD = 0.1
 
 @dataclass(frozen=True)
 class Calibrated:
-    """What the refit found: the table of parameters and where the files are."""
+    """What the refit found: the fit, every row beside it, each mix left out in turn, and where the files are."""
 
-    table: pd.DataFrame
+    fit: Calibration
+    scored: pd.DataFrame
+    left_out: pd.DataFrame | None
     folder: Path
-    rows: pd.DataFrame
 
 
-def calibrate(session: Session, *, starts: int = 2) -> Calibrated:
+def calibrate(session: Session, *, starts: int = 4, leave_one_out: bool = True) -> Calibrated:
     """Refit the physics to all that was measured in the campaign (lab, published and earlier; nothing simulated).
 
     Raises:
         Refusal: nothing was measured yet.
     """
-    from models.calibrate import calibrate as fit
+    from models import calibrate as physics
+    from models import facts
     from models.parameters import save
 
     rows = measured_rows(session.reader, session)
     if rows.empty:
         raise Refusal(f"campaign {session.name!r} has no measurement to fit the physics to; bring results first")
-    found = fit(rows, materials=session.materials, starts=starts, seed=session.spec.seed)
+    found = physics.calibrate(rows, materials=session.materials, starts=starts, seed=session.spec.seed)
     folder = _folder(session)
     folder.mkdir(parents=True, exist_ok=True)
-    save(found.parameters, file=folder / "parameters.csv", covariance_file=folder / "posterior.csv")
-    return Calibrated(found.table(), folder, rows)
+    save(found.parameters, folder=folder)
+    scored = facts.score(rows, parameters=found.parameters, materials=session.materials)
+    left_out = physics.leave_one_out(rows, found, materials=session.materials) if leave_one_out else None
+    return Calibrated(found, scored, left_out, folder)
 
 
 def parameters_of(session: Session) -> Parameters | None:
@@ -60,7 +65,7 @@ def parameters_of(session: Session) -> Parameters | None:
     folder = _folder(session)
     if not (folder / "parameters.csv").exists():
         return None
-    return load(folder / "parameters.csv", folder / "posterior.csv")
+    return load(folder)
 
 
 def measured_rows(reader: Reader, session: Session) -> pd.DataFrame:

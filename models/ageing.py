@@ -3,9 +3,9 @@
     protection     P = coverage (1 - loss collapse)
     first cycle    R = 1 - (1 - r0)(1 - P)(1 - exp(-strain / strain_0)),  strain of what is in contact
     activation     a(n) = sigmoid{logit(chi(1) R) + gain P [1 - exp(-(n - 2)/n_a)]},  n >= 2
-    loss           d ln F/dn = -(k_s (strain/ref)^2 (duration/ref)^p (swing/p_stack/ref)^q exp[-(p_stack - ref)/P0] +
-                              k_b (1 - P)^2 + k_d collapse^2
-                              + k_X sum x_X exp[(V_end - V_X)/w])
+    loss           F = G [P + (1 - P) exp(-k_b (n - 2))]: what is bare dies, what is covered lives on, and loses
+                   d ln G/dn = -(k_s (strain/ref)^2 (duration/ref)^p (swing/p_stack/ref)^q exp[-(p_stack - ref)/P0]
+                               + k_d collapse^2 + k_X sum x_X exp[(V_end - V_X)/w])
     contact        chi(1) = a [1 - b (1 - coverage)],  chi(n) = a(n) F(n)
 
 Strain and duration of a cycle follow from the capacity that the cell solver gives, so loss and cell are coupled. Only a
@@ -45,7 +45,8 @@ _DEAD = -40.0
 class Trajectory:
     """Contact and capacity at the anchor cycles; the lists run over `cycles`, each entry (draws, n).
 
-    `log_kept` is ln F; the log-odds are those of the contact after the first cycle and of its activation.
+    `log_kept` is ln G and `loss_rate` its fall a cycle; the log-odds are those of the contact after the first cycle and of its
+    activation.
     """
 
     cycles: tuple[int, ...]
@@ -106,7 +107,7 @@ def age(x: Inputs, powder: Powder, *, capacity: CapacityOfCycle, cycles: Sequenc
     contact, log_kept = [first * one], [torch.zeros_like(one)]
     rates = [_loss_rate(x, powder, discharge[0], contact=contact[0], cycle=1.0, p=p)]
     for before, n in pairwise(cycles):
-        active = torch.sigmoid(start + gain * activated(n, p))
+        active = torch.sigmoid(start + gain * activated(n, p)) * alive(sound, n, p)
         span = float(n - max(before, 2))
         guessed = (log_kept[-1] - rates[-1] * span).clamp(min=_DEAD)
         guess = active * torch.exp(guessed)
@@ -128,10 +129,16 @@ def age(x: Inputs, powder: Powder, *, capacity: CapacityOfCycle, cycles: Sequenc
     )
 
 
+def alive(sound: Tensor, cycle: Tensor | float, p: Values) -> Tensor:
+    """Share of the active that is covered, or bare and not yet lost: a law in closed form that no anchor has to follow."""
+    since = (torch.as_tensor(cycle, dtype=torch.float64) - 2.0).clamp(min=0.0)
+    return sound + (1 - sound) * torch.exp(-p["fade_bare"] * since) + 1e-30
+
+
 def _loss_rate(
     x: Inputs, powder: Powder, discharge_mAh_cm2: Tensor, *, contact: Tensor, cycle: float, p: Values
 ) -> Tensor:
-    """Share of the contact that is lost a cycle; the electrolyte's own share of the charge swells nothing."""
+    """Share of the contact that a cycle costs the covered active; the electrolyte's own share of the charge swells nothing."""
     active, own = reached_mAh_cm2(x, powder, contact=contact, cycle=cycle, p=p)
     share = active / (active + own + 1e-9)
     stored = discharge_mAh_cm2 * share
@@ -142,10 +149,9 @@ def _loss_rate(
     pressed = torch.exp(-(x.stack_pressure_MPa - p["reference_pressure_MPa"]) / p["fade_pressure_MPa"])
     swelling = p["fade_strain"] * strain**2 * duration ** p["fade_duration_exponent"] * pressed
     swelling = swelling * breathing ** p["fade_breathing_exponent"]
-    # Squared: bare patches and collapsed grains cut active off where they meet, so that a few of them do little.
-    bare, collapsed = 1 - protection(powder, p), powder.composite.collapse
-    interface = p["fade_bare"] * bare**2 + p["fade_collapse"] * collapsed**2
-    return swelling + interface + _oxidised(x, p)
+    # Squared: collapsed grains cut active off where they meet, so that a few of them do little.
+    collapsed = powder.composite.collapse
+    return swelling + p["fade_collapse"] * collapsed**2 + _oxidised(x, p)
 
 
 def _oxidised(x: Inputs, p: Values) -> Tensor:

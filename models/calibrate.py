@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,8 @@ from torch import Tensor
 
 from campaign.materials import Materials
 from models import facts, likelihood
-from models.fit import fit, laplace
+from models.discrepancy import Seen, Sizes, infer
+from models.fit import covariance, fit, jacobian
 from models.likelihood import Likelihood
 from models.measured import Rows, read_rows
 from models.parameters import Parameters, load, save, with_posterior
@@ -30,6 +31,9 @@ from models.parameters import Parameters, load, save, with_posterior
 FITTED = ("fit", "range")
 IDENTIFIED_BELOW = 0.9
 """A parameter is identified where its posterior is narrower than this share of its prior."""
+
+_NESTED = 2
+"""Times that a left-out fit and its sizes of the discrepancy are found in turn."""
 
 _DISTINCT = 0.5
 """Starts that end within this of the best objective have found the same minimum."""
@@ -102,21 +106,40 @@ def calibrate(
     begin = torch.cat(
         [torch.zeros(1, len(known.z), dtype=torch.float64), 0.7 * known.draw(starts - 1, seed=seed, prior=True)]
     )
-    weight = torch.ones(starts, len(data.mix), dtype=torch.float64)
-    residuals = _residuals(data, known)
+    unknown = replace(known.discrepancy, sizes=known.discrepancy.prior, seen=None)
+    sizes = unknown.sizes
     with torch.no_grad():
-        found = fit(residuals, begin, weight=weight)
+        found = fit(_residuals(data, known), begin, root=data.root(sizes).expand(starts, -1, -1))
         order = torch.argsort(found.objective)
-        z, objectives = found.z[order[0]], found.objective[order]
+        z, slope, objectives = found.z[order[0]], found.jacobian[order[0]], found.objective[order]
         for _ in range(corrections):
+            sizes = infer(unknown, _seen(data, known, z, slope), z)
             data = _corrected(data, known, z)
-            residuals = _residuals(data, known)
-            z = fit(residuals, z[None], weight=weight[:1]).z[0]
-    covariance = laplace(residuals, z, weight=weight[0])
-    information = torch.linalg.inv(covariance) - torch.eye(len(z), dtype=torch.float64)
-    eigenvalues = torch.linalg.eigvalsh(information).flip(0)
-    fitted_parameters = with_posterior(known, z.numpy(), covariance=covariance.detach().numpy())
-    return Calibration(fitted_parameters, read, objectives.numpy(), eigenvalues.detach().numpy())
+            lane = fit(_residuals(data, known), z[None], root=data.root(sizes)[None])
+            z, slope = lane.z[0], lane.jacobian[0]
+    slope = jacobian(_residuals(data, known), z).detach()
+    with torch.no_grad():
+        seen = _seen(data, known, z, slope)
+        sizes = infer(unknown, seen, z)
+        spread = covariance(slope, data.root(sizes))
+    information = torch.linalg.inv(spread) - torch.eye(len(z), dtype=torch.float64)
+    left = replace(unknown, sizes=sizes, seen=_shared(seen))
+    fitted_parameters = with_posterior(known, z.numpy(), covariance=spread.numpy(), discrepancy=left)
+    return Calibration(fitted_parameters, read, objectives.numpy(), torch.linalg.eigvalsh(information).flip(0).numpy())
+
+
+def _seen(data: Likelihood, known: Parameters, z: Tensor, slope: Tensor, *, keep: np.ndarray | None = None) -> Seen:
+    """The rows compared by value, at a mode z with D r / d z; those of `keep` only."""
+    equal = len(data.equal)
+    some = torch.arange(equal) if keep is None else torch.as_tensor(np.flatnonzero(keep[:equal]))
+    off = -data.residuals(data.rows.predict(known.values(z)))[:equal]
+    return Seen(data.terms.take(some), off[some], slope[some])
+
+
+def _shared(seen: Seen) -> Seen:
+    """Only the rows that say something of other recipes."""
+    some = torch.nonzero((seen.terms.level != 0) | (seen.terms.slope != 0))[:, 0]
+    return Seen(seen.terms.take(some), seen.residual[some], seen.jacobian[some])
 
 
 def _corrected(data: Likelihood, known: Parameters, z: Tensor) -> Likelihood:
@@ -143,31 +166,52 @@ def leave_one_out(
 ) -> pd.DataFrame:
     """Score every row by a fit that has not seen any row of its mix.
 
-    Each mix is a lane of one batched fit that starts from the full calibration; the lanes' own Laplace covariances give
-    the bands. Returns the table of `facts.score`.
+    Each mix is a lane of one batched fit that starts from the full calibration (a start, no more); sizes of the
+    discrepancy, covariance and worlds are the lane's own. Returns the table of `facts.score`.
     """
     known, read = calibration.parameters, calibration.rows
     data = likelihood.build(read, fitted(rows))
     mixes = np.unique(read.mix)
-    weight = torch.as_tensor((data.mix[None, :] != mixes[:, None]).astype(float))
+    kept = data.mix[None, :] != mixes[:, None]
     start = torch.as_tensor(known.z).expand(len(mixes), -1)
+    unknown = replace(known.discrepancy, sizes=known.discrepancy.prior, seen=None)
+    sizes = [unknown.sizes for _ in mixes]
     with torch.no_grad():
         data = _corrected(data, known, torch.as_tensor(known.z))
-        lanes = fit(_residuals(data, known), start, weight=weight)
-        lane_of_design = np.zeros(len(read.designs), dtype=int)
-        lane_of_design[read.design] = np.searchsorted(mixes, read.mix)
-        z = lanes.z[lane_of_design]
-        sample = torch.cat([z[None], _draw(lanes.z, lanes.covariance, draws, seed)[:, lane_of_design]])
-        centre = read.predict(known.values(z, by_design=True), fidelity="full", by_design=True)
+        for _ in range(_NESTED):
+            lanes = fit(_residuals(data, known), start, root=_roots(data, sizes, kept))
+            start = lanes.z
+            seen = [
+                _seen(data, known, z, slope, keep=keep)
+                for z, slope, keep in zip(lanes.z, lanes.jacobian, kept, strict=True)
+            ]
+            sizes = [infer(unknown, some, z) for some, z in zip(seen, lanes.z, strict=True)]
+        root = _roots(data, sizes, kept)
+        own = np.zeros(len(read.designs), dtype=int)
+        own[read.design] = np.searchsorted(mixes, read.mix)
+        drawn = _draw(lanes.z, covariance(lanes.jacobian, root), draws, seed)
+        sample = torch.cat([lanes.z[own][None], drawn[:, own]])
+        centre = read.predict(known.values(lanes.z[own], by_design=True), fidelity="full", by_design=True)
         quick = read.predict(known.values(sample, by_design=True), by_design=True)
-    return facts.verdicts(rows, read, facts.predictive(read, centre, quick, materials=materials, seed=seed))
+        noise = torch.zeros(draws, len(rows), dtype=torch.float64)
+        for lane, mix in enumerate(mixes):
+            gap = replace(unknown, sizes=sizes[lane], seen=_shared(seen[lane]))
+            mine = np.flatnonzero(read.mix == mix)
+            noise[:, mine] = facts.noise(
+                read, mine, gap, moved=drawn[:, lane] - lanes.z[lane], seed=seed, materials=materials
+            )
+    return facts.verdicts(rows, read, facts.predictive(read, centre, quick, noise=noise))
 
 
-def _draw(z: Tensor, covariance: Tensor, draws: int, seed: int) -> Tensor:
+def _roots(data: Likelihood, sizes: list[Sizes], kept: np.ndarray) -> Tensor:
+    return torch.stack([data.root(one, keep=keep) for one, keep in zip(sizes, kept, strict=True)])
+
+
+def _draw(z: Tensor, spread: Tensor, draws: int, seed: int) -> Tensor:
     """Samples of every lane, (draws, lanes, p)."""
     generator = torch.Generator().manual_seed(seed)
     white = torch.randn(draws, *z.shape, generator=generator, dtype=z.dtype)
-    root = torch.linalg.cholesky(covariance + 1e-12 * torch.eye(z.shape[1], dtype=z.dtype))
+    root = torch.linalg.cholesky(spread + 1e-12 * torch.eye(z.shape[1], dtype=z.dtype))
     drawn: Tensor = z + (root @ white[..., None])[..., 0]
     return drawn
 
@@ -183,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--leave-one-out", action="store_true", help="leave each mix out in turn and print the goals")
     parser.add_argument("--dry-run", action="store_true", help="write nothing")
     asked = parser.parse_args(arguments)
-    rows = pd.read_csv(asked.rows)
+    rows = facts.read(asked.rows)
     found = calibrate(rows, starts=asked.starts, seed=asked.seed)
     scored = facts.score(rows, parameters=found.parameters)
     lines = [*report.calibration_lines(found), *report.row_lines(scored), *report.summary_lines("fitted", scored)]

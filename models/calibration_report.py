@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from models import facts
@@ -27,9 +28,16 @@ def calibration_lines(found: Calibration) -> Iterator[str]:
     """Fit, parameters and identifiability."""
     table = found.table()
     yield f"objective {found.objectives[0]:.2f}; {found.same_minimum} of {len(found.objectives)} starts ended there"
-    yield table.round(4).to_string(index=False)
+    shown = table.assign(**{name: table[name].map("{:.4g}".format) for name in ("prior", "posterior")}).round(2)
+    yield shown.assign(identified=np.where(table["identified"], "yes", "at its prior")).to_string(index=False)
     known = int(table["identified"].sum())
     yield f"{known} of {len(table)} parameters identified; the others stay near their prior, with its width"
+    sizes = found.parameters.discrepancy.sizes
+    yield (
+        f"gap between model and world, from these rows: {100 * sizes.level:.0f} % in capacity, {100 * sizes.per_log_cycle:.1f} % "
+        f"more for each factor of e in cycle number, {100 * sizes.row:.0f} % from reading to reading, "
+        f"{100 * sizes.state:.0f} % in a state of the powder"
+    )
     above = int((found.eigenvalues > 1).sum())
     yield f"{above} directions in which the data say more than the prior; eigenvalues of the information:"
     yield " ".join(f"{value:.3g}" for value in found.eigenvalues)
@@ -43,6 +51,12 @@ def row_lines(scored: pd.DataFrame) -> Iterator[str]:
 def summary_lines(title: str, scored: pd.DataFrame) -> Iterator[str]:
     """Figures of a scored table."""
     yield title + ": " + ", ".join(f"{name} {value:.3g}" for name, value in facts.figures(scored).items())
+
+
+def figure_lines(title: str, scored: pd.DataFrame) -> Iterator[str]:
+    """The same in sentences, for people."""
+    yield f"{title}:"
+    yield from facts.summary(scored)
 
 
 def goal_lines(left_out: pd.DataFrame) -> Iterator[str]:

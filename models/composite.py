@@ -2,12 +2,13 @@
 
     damage        sigma = sigma_0 exp[-((g tau + tau_pre) / tau_sigma)^q],  g = shielding^(diluted share)
     collapse      d = 1 - exp[-(tau / tau_d)^p]
-    ions          kappa = A_c (f sigma (sigma_0 / sigma_ref)^(w-1) (phi_SSE / phi_ref)^b + kappa_i coverage contact)
+    ions          kappa = A_c (f sigma (sigma_0 / sigma_ref)^(w-1) (phi_SSE / phi_ref)^b + kappa_i P contact)
     electrons     sigma_el = sigma_c softplus((phi_C - phi_0) / w)^2 w^2
 
-A_c is the area of contact under pressure. Milled alone the electrolyte takes the whole dose; in the composite carbon and
-active take most of it (shielding), else ten hours of mixing would leave no conductor. Sources: physics.md sections 0.7,
-3.7, 3.8 and 4; Minnmann et al., J. Electrochem. Soc. 168, 040537 (2021) for f. Valid near 50 wt% of electrolyte.
+A_c is the area of contact under pressure, P the share covered by LiX on sound electrolyte. Milled alone the electrolyte takes
+the whole dose; in the composite carbon and active take most of it (shielding), else ten hours of mixing would leave no
+conductor. Sources: physics.md sections 0.7, 3.7, 3.8 and 4; Minnmann et al., J. Electrochem. Soc. 168, 040537 (2021) for f.
+Valid near 50 wt% of electrolyte.
 """
 
 from __future__ import annotations
@@ -77,12 +78,14 @@ def press(x: Inputs, mixing: Mixing, segregation: Segregation, p: Values) -> Com
     # Milled fine, lots conduct more alike than their pellets: grain boundaries and pressing are no longer those of the lot.
     lot = (x.sse_conductivity_S_cm / p["lot_reference_S_cm"]) ** (p["lot_conductivity_exponent"] - 1)
     bulk = p["ion_tortuosity_factor"] * sigma * lot * crowd
-    interface = p["interface_conductivity_S_cm"] * segregation.coverage * mixing.contact
+    collapse = weibull(mixing.dose_h, p["collapse_dose_h"], p["collapse_shape"])
+    sound = segregation.coverage * (1 - p["reversibility_collapse_loss"] * collapse)
+    interface = p["interface_conductivity_S_cm"] * sound * mixing.contact
     width = p["electron_percolation_width"]
     network = softplus((carbon - p["electron_percolation_share"]) / width) * width
     return Composite(
         sse_conductivity_S_cm=sigma,
-        collapse=weibull(mixing.dose_h, p["collapse_dose_h"], p["collapse_shape"]),
+        collapse=collapse,
         active_volume_fraction=active,
         sse_volume_fraction=sse,
         carbon_volume_fraction=carbon,

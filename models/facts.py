@@ -1,6 +1,6 @@
 """Score measured rows against the model: value, 90 % band, residual and verdict of each. It never refits.
 
-    band     draws of the posterior x discrepancy of the design x error of the measurement
+    band     draws of the posterior, of the discrepancy (`models.discrepancy`) and of the error of the measurement
     residual ln((Q + 0.1) / (Q_measured + 0.1)) of a capacity; difference of a voltage or pressure; ln of the ratio else
 
 The centre is the posterior mode with the full cell; draws run quick and enter relative to quick at the mode. Rows of an
@@ -19,14 +19,19 @@ from torch import Tensor
 
 from campaign.errors import Refusal
 from campaign.materials import Materials
+from models import limits
 from models.cell import Fidelity
-from models.discrepancy import level_sd, size
-from models.likelihood import CAPACITY_OFFSET_mAh_cm2, is_capacity, is_linear, linear_sd, measurement_sd
-from models.measured import REQUIRED, THRESHOLDS, Rows, read_rows
+from models.discrepancy import Discrepancy, worlds
+from models.inputs import take
+from models.likelihood import CAPACITY_OFFSET_mAh_cm2, is_capacity, is_linear, terms, transform, untransform
+from models.measured import THRESHOLDS, Rows, read_rows
 from models.parameters import Parameters, load
+from models.tidy import REQUIRED
 
 PAPER = Path(__file__).parent / "paper_facts.csv"
 DRAWS = 200
+_CALIBRATED_CYCLES = 100
+"""Beyond them one recipe was measured."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,8 @@ def score(
         seed: of the draws.
 
     Returns:
-        The rows with `model`, `p05`, `p95`, `residual` and `verdict`: `within band`, `outside band`, `right`, `wrong` or
-        `not modelled`.
+        The rows with `model`, `p05`, `p95` (in the row's unit), `residual` and `verdict`: `within band`, `outside band`,
+        `right`, `wrong` or `not modelled`; `note_of_model` says why a row is not modelled, or what it extrapolates.
 
     Raises:
         Refusal: a column is missing, or a row is no recipe.
@@ -85,59 +90,72 @@ def score(
     known = parameters or load()
     ready = read_rows(rows, materials=materials)
     z = torch.as_tensor(known.z)
-    sample = known.values(torch.cat([z[None], known.draw(draws, seed=seed)]))
+    drawn = known.draw(draws, seed=seed)
+    sample = known.values(torch.cat([z[None], drawn]))
     with torch.no_grad():
         centre = ready.predict(known.values(), fidelity=fidelity)
-        relative = ready.predict(sample)
-    return verdicts(rows, ready, predictive(ready, centre, relative, materials=materials, seed=seed))
+        quick = ready.predict(sample)
+        left = noise(
+            ready,
+            np.arange(len(ready.table)),
+            known.discrepancy,
+            moved=drawn - z,
+            seed=seed,
+            materials=materials,
+        )
+    return verdicts(rows, ready, predictive(ready, centre, quick, noise=left))
 
 
-def predictive(
-    rows: Rows, centre: Tensor, quick: Tensor, *, materials: Materials | None = None, seed: int = 0
-) -> Predictive:
-    """Join draws, discrepancy and error of measurement.
+def predictive(rows: Rows, centre: Tensor, quick: Tensor, *, noise: Tensor) -> Predictive:
+    """Join draws and noise on the scale on which each row is compared.
 
     Args:
         rows: r rows.
         centre: model at the mode, (r,).
         quick: quick at the mode, then at each draw, (1 + draws, r).
-        materials: our tables and a lab's own rows.
-        seed: of the noise.
+        noise: discrepancy and error of measurement, (draws, r).
     """
-    rng = np.random.default_rng([seed, 99])
-    draws = len(quick) - 1
-    level = level_sd(rows.designs, materials=materials)[rows.design]
-    middle = centre.numpy()
-    low, high = np.full(len(middle), np.nan), np.full(len(middle), np.nan)
+    low, high = np.full(len(centre), np.nan), np.full(len(centre), np.nan)
     for k, name in enumerate(rows.table["observable"].astype(str)):
         if not rows.modelled[k]:
             continue
-        noise = _noise_sd(rows, k, level=float(level[k])) * rng.standard_normal(draws)
-        sample = quick[:, k].numpy()
-        if is_linear(name):
-            world = middle[k] + (sample[1:] - sample[0]) + noise
-        else:
-            world = middle[k] * sample[1:] / (sample[0] if sample[0] != 0 else 1.0) * np.exp(noise)
-        low[k], high[k] = np.quantile(world, [0.05, 0.95])
-    return Predictive(middle, low, high)
+        middle, sample = transform(centre[k], name), transform(quick[:, k], name)
+        world = untransform(middle + sample[1:] - sample[0] + noise[:, k], name)
+        low[k], high[k] = np.quantile(world.numpy(), [0.05, 0.95])
+    return Predictive(centre.numpy(), low, high)
 
 
-def _noise_sd(rows: Rows, k: int, *, level: float) -> float:
-    """Discrepancy and error of measurement of one row, on the scale on which the draws are spread."""
-    record = {str(name): cell for name, cell in rows.table.iloc[k].items()}
-    name, value = str(record["observable"]), float(rows.table["value"][k])
-    measured = measurement_sd(record, value, name)
-    if name in THRESHOLDS:
-        return size("state")
-    if is_linear(name):
-        return float(np.hypot(measured, linear_sd(name)))
-    if not (is_capacity(name) or "capacity" in name):
-        return float(np.hypot(measured, size("state")))
-    if is_capacity(name):
-        measured *= (value + CAPACITY_OFFSET_mAh_cm2) / max(value, 1e-9)
-    cycle = rows.table["cycle"][k]
-    slope = size("per_log_cycle") * np.log(1.0 if np.isnan(cycle) else cycle)
-    return float(np.sqrt(measured**2 + slope**2 + (0.0 if "retention" in name else level) ** 2))
+def noise(
+    rows: Rows,
+    some: np.ndarray,
+    known: Discrepancy,
+    *,
+    moved: Tensor,
+    seed: int,
+    materials: Materials | None = None,
+) -> Tensor:
+    """Draws of what lies between the model and some rows, on their scale of comparison, (draws, rows).
+
+    Args:
+        rows: all rows.
+        some: which of them.
+        known: discrepancy of the fit.
+        moved: z of each draw less its mode, (draws, p).
+        seed: of the noise.
+        materials: our tables and a lab's own rows.
+    """
+    asked = terms(rows, some)
+    design = rows.design[some]
+    designs, place = np.unique(design, return_inverse=True)
+    widening = limits.widening(rows.designs.iloc[designs], materials=materials)
+    drawn = worlds(known, moved, seed=seed, quantities=widening.shape[1])
+    gap = drawn.at(take(rows.inputs, torch.as_tensor(designs)), widening)
+    shared = asked.level * gap.level[:, place] + asked.slope * gap.slope[:, place]
+    rng, shape = np.random.default_rng([seed, 99]), (len(moved), len(rows.table))
+    error = torch.as_tensor(rng.standard_normal(shape)[:, some])
+    scatter = torch.as_tensor(rng.standard_normal(shape)[:, some])
+    own = asked.row * known.sizes.row + asked.state * known.sizes.state
+    return shared + asked.measured_sd * error + own * scatter
 
 
 def verdicts(table: pd.DataFrame, rows: Rows, told: Predictive) -> pd.DataFrame:
@@ -164,7 +182,24 @@ def verdicts(table: pd.DataFrame, rows: Rows, told: Predictive) -> pd.DataFrame:
             verdict.append("right" if right else "wrong")
         else:
             verdict.append("within band" if low[k] <= measured[k] <= high[k] else "outside band")
-    return out.assign(model=model, p05=low, p95=high, residual=residual, verdict=verdict)
+    # As the row was written: in its own unit.
+    scale, offset = rows.table["scale"].to_numpy(), rows.table["offset"].to_numpy()
+    model, low, high = ((column - offset) / scale for column in (model, low, high))
+    out["observable"], out["relation"] = names, relation
+    return out.assign(model=model, p05=low, p95=high, residual=residual, verdict=verdict, note_of_model=_notes(rows))
+
+
+def _notes(rows: Rows) -> list[str]:
+    """Why a row is not modelled, or in what it leaves the calibrated range and the box."""
+    refused = limits.refusals(rows.designs, materials=rows.materials)
+    left = limits.departures(rows.designs, materials=rows.materials)
+    notes = []
+    for why, k, cycle in zip(rows.reasons, rows.design, rows.table["cycle"], strict=True):
+        names = [*left[k], *(["cycles"] if cycle > _CALIBRATED_CYCLES and "cycles" not in left[k] else [])]
+        told = [f"outside what the physics speaks of: {refused[k]}"] if refused[k] else []
+        told += [f"extrapolation: {', '.join(names)}"] if names else []
+        notes.append(why or "; ".join(told))
+    return notes
 
 
 def row_residual(observable: str, model: float, measured: float) -> float:

@@ -1,9 +1,10 @@
 """Levenberg-Marquardt for many fits at once: every start, or every left-out mix, is a lane of one batch.
 
-    minimise 1/2 sum_i w_i r_i(z)^2 + 1/2 |z|^2,   z <- z - (J' W J + I + lambda I)^-1 (J' W r + z)
+    minimise 1/2 |A r(z)|^2 + 1/2 |z|^2,   z <- z - (J' A' A J + (1 + lambda) I)^-1 (J' A' A r + z)
 
-Each lane has its own damping and accepts its own steps. Steps are found with differences, which all lanes take together;
-the curvature J' W J + I of the Laplace approximation comes from autograd (`laplace`).
+A is a root of the precision of a lane's residuals (zero for those that are left out). Each lane has its own damping and
+accepts its own steps. Steps are found with differences, which all lanes take together; the curvature of the Laplace
+approximation takes its Jacobian from autograd (`jacobian`).
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ _GAIN = 1e-3
 
 @dataclass(frozen=True)
 class Fit:
-    """Result of each lane: z (lanes, p), Gauss-Newton covariance (lanes, p, p), objective (lanes,)."""
+    """Result of each lane: z (lanes, p), D r / d z (lanes, r, p), objective (lanes,)."""
 
     z: Tensor
-    covariance: Tensor
+    jacobian: Tensor
     objective: Tensor
 
 
@@ -58,7 +59,7 @@ def differences(residuals: Residuals, z: Tensor, r: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def fit(residuals: Residuals, start: Tensor, *, weight: Tensor) -> Fit:
+def fit(residuals: Residuals, start: Tensor, *, root: Tensor) -> Fit:
     """Minimise every lane.
 
     A lane's Jacobian is kept up to date by Broyden's rank-one update and is taken anew where a step fails or before the lane
@@ -67,19 +68,19 @@ def fit(residuals: Residuals, start: Tensor, *, weight: Tensor) -> Fit:
     Args:
         residuals: batched residuals without the prior.
         start: (lanes, p).
-        weight: (lanes, r), 0 leaves a residual out of a lane.
+        root: A of each lane, (lanes, r, r).
     """
     z, r = start.clone(), residuals(start)
-    objective = _objective(r, z, weight)
+    objective = _objective(r, z, root)
     damping = torch.full((len(z),), 0.1, dtype=z.dtype)
     points, which = torch.unique(start, dim=0, return_inverse=True)
     jac = differences(residuals, points, residuals(points))[which]
     fresh = torch.ones(len(z), dtype=torch.bool)
     k = torch.arange(len(z))
     for _ in range(_MOST_ITERATIONS):
-        step = _step(jac[k], r[k], z[k], weight[k], damping[k])
+        step = _step(jac[k], r[k], z[k], root[k], damping[k])
         moved = residuals(z[k] + step)
-        new = _objective(moved, z[k] + step, weight[k])
+        new = _objective(moved, z[k] + step, root[k])
         better = torch.isfinite(new) & (new < objective[k])
         settled = torch.where(better, objective[k] - new, torch.zeros_like(new)) < _GAIN
         done = settled & fresh[k] & (better | (damping[k] > _STUCK))
@@ -97,10 +98,7 @@ def fit(residuals: Residuals, start: Tensor, *, weight: Tensor) -> Fit:
         k = k[~done]
         if not len(k):
             break
-    jac = differences(residuals, z, r)
-    eye = torch.eye(z.shape[1], dtype=z.dtype)
-    curvature = (jac * weight[..., None]).transpose(1, 2) @ jac + eye
-    return Fit(z, torch.linalg.inv(curvature), objective)
+    return Fit(z, differences(residuals, z, r), objective)
 
 
 def _broyden(jac: Tensor, dr: Tensor, dz: Tensor) -> Tensor:
@@ -110,24 +108,24 @@ def _broyden(jac: Tensor, dr: Tensor, dz: Tensor) -> Tensor:
     return change
 
 
-def _step(jac: Tensor, r: Tensor, z: Tensor, weight: Tensor, damping: Tensor) -> Tensor:
+def _step(jac: Tensor, r: Tensor, z: Tensor, root: Tensor, damping: Tensor) -> Tensor:
     """A damped Gauss-Newton step, no coordinate moving more than three prior widths."""
     eye = torch.eye(z.shape[1], dtype=z.dtype)
-    weighted = (jac * weight[..., None]).transpose(1, 2)
-    downhill = (weighted @ r[..., None])[..., 0] + z
-    lifted = weighted @ jac + (1 + damping)[:, None, None] * eye
+    white = root @ jac
+    downhill = (white.transpose(1, 2) @ (root @ r[..., None]))[..., 0] + z
+    lifted = white.transpose(1, 2) @ white + (1 + damping)[:, None, None] * eye
     step = torch.linalg.solve(lifted, -downhill[..., None])[..., 0]
     shortened: Tensor = step * (3.0 / step.abs().amax(1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
     return shortened
 
 
-def laplace(residuals: Residuals, z: Tensor, *, weight: Tensor) -> Tensor:
-    """Covariance (p, p) of the Laplace approximation at one mode z (p,), its Jacobian from autograd."""
-    jac = jacobian(residuals, z)
-    curvature = (jac * weight[:, None]).T @ jac + torch.eye(len(z), dtype=z.dtype)
-    covariance: Tensor = torch.linalg.inv(curvature)
-    return covariance
+def covariance(jac: Tensor, root: Tensor) -> Tensor:
+    """Covariance of the Laplace approximation from D r / d z (..., r, p) at a mode, (..., p, p)."""
+    white = root @ jac
+    eye = torch.eye(jac.shape[-1], dtype=jac.dtype)
+    inverse: Tensor = torch.linalg.inv(white.transpose(-1, -2) @ white + eye)
+    return inverse
 
 
-def _objective(r: Tensor, z: Tensor, weight: Tensor) -> Tensor:
-    return 0.5 * (weight * r**2).sum(-1) + 0.5 * (z**2).sum(-1)
+def _objective(r: Tensor, z: Tensor, root: Tensor) -> Tensor:
+    return 0.5 * (root @ r[..., None])[..., 0].square().sum(-1) + 0.5 * (z**2).sum(-1)

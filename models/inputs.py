@@ -6,12 +6,9 @@ physics never sees a name, and a material is nothing but its row of numbers.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -19,11 +16,8 @@ import torch
 from torch import Tensor
 
 from campaign import materials as campaign_materials
-from campaign.errors import Refusal
 from campaign.materials import Materials
 from campaign.recipe import complete
-
-_OXIDATION = Path(__file__).parent / "halide_oxidation.csv"
 
 
 @dataclass(frozen=True)
@@ -178,7 +172,9 @@ def _tensors(full: pd.DataFrame, stock: Materials) -> Inputs:
         halide_per_P=torch.tensor(per_P, dtype=torch.float64),
         halide_names=halides,
         liX_molar_volume_cm3_mol=torch.tensor(molar_volume, dtype=torch.float64),
-        liX_oxidation_V_vs_Li=torch.tensor([_oxidation_V(name) for name in halides], dtype=torch.float64),
+        liX_oxidation_V_vs_Li=torch.tensor(
+            [row.oxidation_V_vs_Li for row in stock.halides.values()], dtype=torch.float64
+        ),
         carbon_density_g_cm3=look_up("carbon", carbon, "density_g_cm3"),
         carbon_area_m2_g=look_up("carbon", carbon, "surface_area_m2_g"),
         loading_mg_cm2=column("loading_mg_cm2"),
@@ -188,21 +184,6 @@ def _tensors(full: pd.DataFrame, stock: Materials) -> Inputs:
         anode_V_vs_Li=look_up("anode", anode, "potential_V_vs_Li"),
         has_active=torch.tensor(full["active"].ne("none").to_numpy(dtype=float), dtype=torch.float64),
     )
-
-
-def _oxidation_V(halide: str) -> float:
-    known = _read_oxidation()
-    if halide not in known:
-        raise Refusal(
-            f"{_OXIDATION.name}: the halide {halide} has no row; add the voltage at which its LiX is oxidised"
-        )
-    return known[halide]
-
-
-@lru_cache(maxsize=1)
-def _read_oxidation() -> dict[str, float]:
-    with _OXIDATION.open(newline="", encoding="utf-8") as stream:
-        return {row["name"]: float(row["oxidation_V_vs_Li"]) for row in csv.DictReader(stream)}
 
 
 def _numbers(row: object) -> dict[str, float]:

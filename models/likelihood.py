@@ -1,12 +1,12 @@
-"""How far the model is from measured rows: residuals in units of their standard deviation.
+"""How far the model is from measured rows, and how far it may be.
 
     capacity            t = ln(Q + 0.1)                        Q in mAh cm-2; dead cells count as dead, not as decades
     other positives     t = ln x;   voltages, pressures: t = x
-    '=' rows            (t_model - t_measured) / sd, rows of one mix sharing a discrepancy of the level
+    '=' rows            t_model - t_measured, with the covariance of measurement and discrepancy (`models.discrepancy`)
     bounds, yes / no    censored: sqrt(-2 ln Phi(margin / sd)), the share of the noise that would keep the word of the row
 
-sd joins the row's own uncertainty with what a model of this kind cannot do (`discrepancy.yaml`). Least squares of these
-residuals is maximum likelihood; the prior adds z. Source: physics.md section 4 (observation model).
+Least squares of these residuals, whitened, is maximum likelihood; the prior adds z. Source: physics.md section 4
+(observation model).
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.discrepancy import size
+from models import discrepancy
+from models.discrepancy import Sizes, Terms
 from models.measured import THRESHOLDS, Rows
 
 OfZ = Callable[[Tensor], Tensor]
@@ -77,16 +78,53 @@ def _number(cell: object) -> float | None:
     return None if math.isnan(value) else value
 
 
+def untransform(t: Tensor, observable: str) -> Tensor:
+    """The value at a place on that scale; no capacity is below zero."""
+    if is_capacity(observable):
+        return (torch.exp(t) - CAPACITY_OFFSET_mAh_cm2).clamp(min=0.0)
+    return t if is_linear(observable) else torch.exp(t)
+
+
+def terms(rows: Rows, some: np.ndarray) -> Terms:
+    """What some rows ask of the discrepancy."""
+    table = rows.table.iloc[some]
+    names = table["observable"].astype(str).tolist()
+    capacity = np.array([is_capacity(name) for name in names], dtype=bool)
+    retention = np.array(["retention" in name for name in names], dtype=bool)
+    linear = np.array([is_linear(name) for name in names], dtype=bool)
+    cycle = table["cycle"].to_numpy(dtype=float)
+    late = np.log(np.where(np.isnan(cycle), 1.0, np.maximum(cycle, 1.0)))
+    records = [{str(key): cell for key, cell in record.items()} for record in table.to_dict("records")]
+    error = [_error_sd(record, name) for record, name in zip(records, names, strict=True)]
+    return Terms(
+        u=discrepancy.inputs(rows.inputs)[torch.as_tensor(rows.design[some])],
+        level=_floats(capacity),
+        slope=_floats(late * (capacity | retention)),
+        measured_sd=_floats(np.array(error)),
+        row=_floats(capacity | retention),
+        state=_floats(~(capacity | retention | linear)),
+    )
+
+
+def _error_sd(record: dict[str, object], name: str) -> float:
+    measured = measurement_sd(record, float(str(record["value"])), name)
+    return math.hypot(measured, linear_sd(name)) if is_linear(name) else measured
+
+
+def _floats(values: np.ndarray) -> Tensor:
+    return torch.as_tensor(values.astype(float))
+
+
 @dataclass(frozen=True)
 class Likelihood:
     """Residuals of some rows.
 
     Attributes:
         rows: what is compared.
-        equal: rows compared by their value, in the order of `whiten`.
+        equal: rows compared by their value, in the order of `terms`.
         censored: bounds and yes-or-no rows.
+        terms: what the equal rows ask of the discrepancy.
         target: transformed value of each equal row.
-        whiten: inverse Cholesky factor of the covariance of the equal rows, block by mix.
         bound: transformed bound of each censored row.
         side: +1 where the model should lie above it, -1 below.
         shift: full less quick of each row of `rows` on the scale of `transform`, where known; 0 before.
@@ -95,8 +133,8 @@ class Likelihood:
     rows: Rows
     equal: np.ndarray
     censored: np.ndarray
+    terms: Terms
     target: Tensor
-    whiten: Tensor
     bound: Tensor
     side: Tensor
     shift: Tensor
@@ -114,7 +152,7 @@ class Likelihood:
     def residuals(self, predicted: Tensor) -> Tensor:
         """Residuals of (*draws, r) predictions: equal rows first, then censored, (*draws, equal + censored)."""
         scaled = self.scaled(predicted) + self.shift
-        off = (scaled[..., self.equal] - self.target) @ self.whiten.T
+        off = scaled[..., self.equal] - self.target
         margin = (scaled[..., self.censored] - self.bound) * self.side / _CENSOR_SD
         return torch.cat([off, torch.sqrt(-2 * torch.special.log_ndtr(margin) + _TINY)], -1)
 
@@ -122,6 +160,17 @@ class Likelihood:
     def mix(self) -> np.ndarray:
         """Mix of each residual."""
         return np.asarray(self.rows.mix[np.concatenate([self.equal, self.censored])])
+
+    def root(self, sizes: Sizes, *, keep: np.ndarray | None = None) -> Tensor:
+        """Root of the precision of the residuals, (equal + censored,) * 2: zero where `keep` is false."""
+        kept = torch.ones(len(self.mix), dtype=torch.bool) if keep is None else torch.as_tensor(keep)
+        whole = torch.diag(kept.to(torch.float64))
+        seen = torch.nonzero(kept[: len(self.equal)])[:, 0]
+        covariance = self.terms.take(seen).covariance(sizes)
+        eye = torch.eye(len(seen), dtype=torch.float64)
+        inverse = torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), eye, upper=False)
+        whole[seen[:, None], seen[None, :]] = inverse
+        return whole
 
 
 def build(rows: Rows, use: np.ndarray) -> Likelihood:
@@ -140,14 +189,13 @@ def build(rows: Rows, use: np.ndarray) -> Likelihood:
         bound.append(transform(torch.tensor(level, dtype=torch.float64), name))
         above = value > 0.5 if binary[row] else relation[row] == ">="
         side.append(1.0 if above else -1.0)
+    values = [transform(torch.tensor(float(table["value"][k]), dtype=torch.float64), names[k]) for k in equal]
     return Likelihood(
         rows=rows,
         equal=equal,
         censored=censored,
-        target=_stack(
-            [transform(torch.tensor(float(table["value"][k]), dtype=torch.float64), names[k]) for k in equal]
-        ),
-        whiten=_whiten(rows, equal),
+        terms=terms(rows, equal),
+        target=_stack(values),
         bound=_stack(bound),
         side=torch.tensor(side, dtype=torch.float64),
         shift=torch.zeros(len(table), dtype=torch.float64),
@@ -156,30 +204,3 @@ def build(rows: Rows, use: np.ndarray) -> Likelihood:
 
 def _stack(values: list[Tensor]) -> Tensor:
     return torch.stack(values) if values else torch.zeros(0, dtype=torch.float64)
-
-
-def row_sd(rows: Rows, row: int) -> float:
-    """Measurement and the model's own scatter of one row, without the level that a mix shares."""
-    record = {str(k): v for k, v in rows.table.iloc[row].items()}
-    name = str(record["observable"])
-    measured = measurement_sd(record, float(rows.table["value"][row]), name)
-    if is_linear(name):
-        return math.hypot(measured, linear_sd(name))
-    if not is_capacity(name):
-        return math.hypot(measured, size("state"))
-    cycle = rows.table["cycle"][row]
-    late = size("per_log_cycle") * math.log(1.0 if math.isnan(cycle) else cycle)
-    return math.hypot(measured, size("row"), late)
-
-
-def _whiten(rows: Rows, equal: np.ndarray) -> Tensor:
-    names = rows.table["observable"].astype(str)
-    covariance = np.diag([row_sd(rows, int(k)) ** 2 for k in equal]) if len(equal) else np.zeros((0, 0))
-    capacity = np.array([is_capacity(names[k]) for k in equal], dtype=bool)
-    same = rows.mix[equal][:, None] == rows.mix[equal][None, :]
-    covariance += size("shared") ** 2 * (same & capacity[:, None] & capacity[None, :])
-    return (
-        torch.as_tensor(np.linalg.inv(np.linalg.cholesky(covariance)))
-        if len(equal)
-        else torch.zeros(0, 0, dtype=torch.float64)
-    )

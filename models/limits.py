@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -133,6 +134,18 @@ def warnings(designs: pd.DataFrame, *, materials: Materials | None = None) -> li
 def departures(designs: pd.DataFrame, *, materials: Materials | None = None) -> list[list[str]]:
     """Names of the quantities in which each of n designs leaves the calibrated range."""
     return [_departures(values) for _, values in _quantities(designs, materials)]
+
+
+def widening(designs: pd.DataFrame, *, materials: Materials | None = None) -> np.ndarray:
+    """Sd in ln of a capacity that each quantity outside its calibrated range adds, (n, quantities).
+
+    The last one is the box: a measured row outside it is scored, though nobody would get a prediction there.
+    """
+    rules: Mapping[str, Mapping[str, Any]] = _data()["calibrated"]
+    left = departures(designs, materials=materials)
+    rows = [[rule["widens"] if name in names else 0.0 for name, rule in rules.items()] for names in left]
+    outside = [float(_data()["outside_widens"]) if why else 0.0 for why in refusals(designs, materials=materials)]
+    return np.column_stack([np.array(rows, dtype=float).reshape(len(left), len(rules)), outside])
 
 
 def _departures(values: Mapping[str, float]) -> list[str]:

@@ -17,9 +17,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from campaign.errors import Refusal
+from campaign import materials as campaign_materials
 from campaign.materials import Materials
-from campaign.recipe import PROTOCOL_COLUMNS, RECIPE_COLUMNS, complete
 from models import observables
 from models.cell import Fidelity
 from models.electrode import strain_per_mAh_cm2
@@ -27,17 +26,15 @@ from models.inputs import Inputs, encode, take
 from models.parameters import Values
 from models.physics import Run, prepare, run
 from models.pressure import residual_after_first_charge_MPa, swing_first_discharge_MPa
-from models.record import discharge_at
+from models.record import discharge_at, every_cycle
+from models.tidy import LAST_CYCLE, mix_columns, tidy
 from models.voltage import gap_at_V, plateau_start_V
 
-REQUIRED = ("id", "active", "sse", "speed_rpm", "time_h", "observable", "value", "relation")
-MIX = (*RECIPE_COLUMNS[:7], "carbon", "premill_h", "premill_speed_rpm", "heat_C", "heat_h")
-"""What makes one mix; all rows of a mix are left out together."""
-
+_CHALCOGENS = ("sulfur", "selenium", "tellurium", "active")
 THRESHOLDS: Mapping[str, tuple[str, float]] = {
     "segregation_seen": ("surface_halide_to_P", 1.3),
     "crystal_collapse_seen": ("crystal_collapse", 0.5),
-    "crystalline_sulfur_seen": ("crystalline_active_fraction", 0.05),
+    **{f"crystalline_{name}_seen": ("crystalline_active_fraction", 0.05) for name in _CHALCOGENS},
 }
 """A yes-or-no observable -> the state it is read from and the value from which it is seen."""
 
@@ -46,16 +43,22 @@ _STATES: Mapping[str, str] = {
     "bulk_halide_to_P": "bulk_halide_to_P",
     "area_halide_to_P": "area_halide_to_P",
     "liX_layer_thickness": "liX_layer_thickness_nm",
+    "liX_coverage": "liX_coverage",
     "crystallite_size": "crystallite_size_um",
+    "active_particle_size": "active_particle_size_um",
+    "ionic_conductivity": "ionic_conductivity_mS_cm",
+    "electronic_conductivity": "electronic_conductivity_mS_cm",
+    "porosity": "porosity",
     "sse_pellet_conductivity": "sse_pellet_conductivity_mS_cm",
     "randles_sevcik_slope": "randles_sevcik_slope",
     "vessel_temperature": "vessel_temperature_C",
     "specific_energy": "specific_energy_kJ_g",
+    "specific_power": "specific_power_W_g",
     **{name: state for name, (state, _) in THRESHOLDS.items()},
 }
 _RATIO = re.compile(r"li_diffusivity_ratio_to_([\d.]+)rpm_([\d.]+)h")
 _GAP = re.compile(r"voltage_gap_at_([\d.]+)mAh_cm2")
-_REACHES = (100, 450, 2000)
+_REACHES = (100, 450, LAST_CYCLE)
 """Designs are followed to one of these cycles: few groups, few anchors."""
 
 _RATE_TEST_CYCLE = 5.0
@@ -76,6 +79,8 @@ class Rows:
         mix: which mix each row belongs to, (r,); equal numbers are left out together.
         inputs: the designs as tensors.
         modelled: rows of which the model has a state, (r,).
+        reasons: why a row is not modelled, None where it is.
+        materials: the tables that the designs were looked up in.
         plan: how far each design is followed and what is read from it.
     """
 
@@ -85,7 +90,8 @@ class Rows:
     mix: np.ndarray
     inputs: Inputs
     modelled: np.ndarray
-
+    reasons: list[str | None]
+    materials: Materials
     plan: tuple[_Group, ...]
 
     def predict(self, p: Values, *, fidelity: Fidelity = "quick", by_design: bool = False) -> Tensor:
@@ -130,38 +136,24 @@ def read_rows(table: pd.DataFrame, *, materials: Materials | None = None) -> Row
     Raises:
         Refusal: a column is missing, or a row is no recipe.
     """
-    missing = [name for name in REQUIRED if name not in table]
-    if missing:
-        raise Refusal(f"the rows lack the column {missing[0]}; needed are {', '.join(REQUIRED)}")
-    rows = table.reset_index(drop=True)
-    rows["cycle"] = pd.to_numeric(rows["cycle"]) if "cycle" in rows else np.nan
-    rows["value"] = pd.to_numeric(rows["value"])
-    given = [name for name in (*RECIPE_COLUMNS, *PROTOCOL_COLUMNS) if name in rows and rows[name].notna().any()]
-    designs = complete(_filled(rows[given]), materials)
-    design, unique = _unique(designs, list(designs.columns))
-    mix, _ = _unique(designs, [name for name in MIX if name in designs])
-    inputs = encode(unique, materials)
-    modelled = np.array([_reader(str(name)) is not None for name in rows["observable"]])
-    return Rows(rows, unique, design, mix, inputs, modelled, _plan(rows, design, modelled, inputs))
+    stock = materials or campaign_materials.load()
+    neat = tidy(table, stock)
+    rows, designs = neat.rows, neat.designs
+    design, unique = _unique(designs)
+    mix, _ = _unique(mix_columns(designs))
+    known = [_reader(name) is not None for name in rows["observable"]]
+    reasons = [
+        why or (None if state else "the model has no state for it")
+        for why, state in zip(neat.reasons, known, strict=True)
+    ]
+    modelled = np.array([why is None for why in reasons])
+    inputs = encode(unique, stock)
+    return Rows(rows, unique, design, mix, inputs, modelled, reasons, stock, _plan(rows, design, modelled, inputs))
 
 
-def _filled(given: pd.DataFrame) -> pd.DataFrame:
-    """Cells left empty in a row take the published value, except a heat step that is not there."""
-    from campaign.recipe import PUBLISHED_PROTOCOL, PUBLISHED_RECIPE
-
-    full = given.copy()
-    for name, value in {**PUBLISHED_RECIPE, **PUBLISHED_PROTOCOL}.items():
-        if name in full and name != "heat_C":
-            full[name] = full[name].fillna(value)
-    if "heat_C" in full:
-        unknown = full["heat_C"].notna() & full.get("heat_h", pd.Series(0.0, full.index)).eq(0)
-        full["heat_h"] = full.get("heat_h", pd.Series(0.0, full.index)).where(~unknown, 3.0)
-    return full
-
-
-def _unique(designs: pd.DataFrame, columns: list[str]) -> tuple[np.ndarray, pd.DataFrame]:
-    number = designs.groupby(columns, dropna=False, sort=False).ngroup().to_numpy()
-    return number, designs.drop_duplicates(columns).reset_index(drop=True)
+def _unique(designs: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
+    number = designs.groupby(list(designs.columns), dropna=False, sort=False).ngroup().to_numpy()
+    return number, designs.drop_duplicates().reset_index(drop=True)
 
 
 def _plan(table: pd.DataFrame, design: np.ndarray, modelled: np.ndarray, inputs: Inputs) -> tuple[_Group, ...]:
@@ -173,7 +165,7 @@ def _plan(table: pd.DataFrame, design: np.ndarray, modelled: np.ndarray, inputs:
         if name in _CURVES or _GAP.fullmatch(name):
             last = _REACHES[np.searchsorted(_REACHES, min(2.0 if np.isnan(cycle) else cycle, _REACHES[-1]))]
             reach[number] = max(reach[number], last)
-            charges[number] |= "voltage" in name
+            charges[number] |= "voltage" in name or name.startswith(("charge", "coulombic", "mean"))
     groups = []
     for last, charged in sorted({(int(a), bool(b)) for a, b in zip(reach, charges, strict=True)}):
         members = np.flatnonzero((reach == last) & (charges == charged))
@@ -241,11 +233,31 @@ def _retention_vs_peak(x: Inputs, r: Run, p: Values, n: Tensor) -> Tensor:
     return 100 * _capacity(x, r, p, n) / discharge_at(x, r, until, p).amax(-1).clamp(min=1e-12)
 
 
+def _recorded(x: Inputs, r: Run, p: Values, n: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Charge, mean discharge voltage and mean charge voltage at a cycle, the voltages against Li-In."""
+    record, at = every_cycle(x, r, p), round(float(n)) - 1
+    against = x.anode_V_vs_Li - p["li_in_potential_V"]
+    return (
+        record.charge_mAh_cm2[..., at],
+        record.mean_discharge_V[..., at] + against,
+        record.mean_charge_V[..., at] + against,
+    )
+
+
+def _q2_over_q1(x: Inputs, r: Run, p: Values, n: Tensor) -> Tensor:
+    return _capacity(x, r, p, torch.full_like(n, 2)) / _capacity(x, r, p, torch.ones_like(n)).clamp(min=1e-9)
+
+
 _CURVES: Mapping[str, Reader] = {
     "discharge_areal_capacity": _capacity,
+    "q2_over_q1": _q2_over_q1,
     "discharge_specific_capacity": lambda x, r, p, n: _capacity(x, r, p, n) / x.loading_mg_cm2 * 1000,
     "capacity_retention_vs_first": _retention,
     "capacity_retention_vs_peak": _retention_vs_peak,
+    "charge_areal_capacity": lambda x, r, p, n: _recorded(x, r, p, n)[0],
+    "coulombic_efficiency": lambda x, r, p, n: 100 * _recorded(x, r, p, n)[0] / _capacity(x, r, p, n).clamp(min=1e-9),
+    "mean_discharge_voltage": lambda x, r, p, n: _recorded(x, r, p, n)[1],
+    "mean_charge_voltage": lambda x, r, p, n: _recorded(x, r, p, n)[2],
     "utilisation": lambda x, r, p, n: (
         _capacity(x, r, p, n) / (x.loading_mg_cm2 * x.active_capacity_mAh_g).clamp(min=1e-9) * 1e5
     ),

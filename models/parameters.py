@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -23,14 +23,15 @@ import torch
 from torch import Tensor
 
 from campaign.errors import Refusal
+from models import discrepancy_file
+from models.discrepancy import Discrepancy
 
 Transform = Literal["log", "logit", "identity", "fixed"]
 Values = Mapping[str, Tensor]
 """Parameter name -> value, each of one shape that broadcasts against designs: () or (draws, 1)."""
 
 FOLDER = Path(__file__).parent
-FILE = FOLDER / "parameters.csv"
-COVARIANCE_FILE = FOLDER / "posterior.csv"
+FILE, COVARIANCE_FILE = "parameters.csv", "posterior.csv"
 COLUMNS = ("name", "unit", "transform", "prior", "prior_sd", "posterior", "posterior_sd", "tag", "source")
 
 
@@ -80,11 +81,13 @@ class Parameters:
         rows: in the file's order.
         z: posterior mode in the coordinates of the free parameters, (p,).
         covariance: Laplace covariance in z, (p, p); the identity before any calibration.
+        discrepancy: what these parameters leave unexplained.
     """
 
     rows: tuple[Parameter, ...]
     z: np.ndarray
     covariance: np.ndarray
+    discrepancy: Discrepancy = field(default_factory=discrepancy_file.prior)
 
     @property
     def free(self) -> tuple[Parameter, ...]:
@@ -127,12 +130,13 @@ def _number(text: str, missing: float) -> float:
 
 
 @lru_cache(maxsize=8)
-def load(file: Path = FILE, covariance_file: Path = COVARIANCE_FILE) -> Parameters:
-    """Read the parameter file and, where a calibration has written one, the posterior.
+def load(folder: Path = FOLDER) -> Parameters:
+    """Read the parameter file of a folder and, where a calibration has written them, posterior and discrepancy.
 
     Raises:
         Refusal: a column is missing or the covariance speaks of other parameters.
     """
+    file, covariance_file = folder / FILE, folder / COVARIANCE_FILE
     with file.open(newline="", encoding="utf-8") as stream:
         reader = csv.DictReader(stream)
         if tuple(reader.fieldnames or ()) != COLUMNS:
@@ -141,12 +145,12 @@ def load(file: Path = FILE, covariance_file: Path = COVARIANCE_FILE) -> Paramete
     free = [row for row in rows if row.free]
     z = np.array([(forward(r.posterior, r.transform) - forward(r.prior, r.transform)) / r.prior_sd for r in free])
     if not covariance_file.exists():
-        return Parameters(rows=rows, z=z, covariance=np.eye(len(free)))
+        return Parameters(rows, z, np.eye(len(free)))
     with covariance_file.open(newline="", encoding="utf-8") as stream:
         table = list(csv.reader(stream))
     if table[0] != [row.name for row in free]:
         raise Refusal(f"{covariance_file}: its columns are not the free parameters of {file}; calibrate again")
-    return Parameters(rows=rows, z=z, covariance=np.array(table[1:], dtype=float))
+    return Parameters(rows, z, np.array(table[1:], dtype=float), discrepancy_file.load(folder, len(free)))
 
 
 _TRANSFORMS: Mapping[str, Transform] = {"log": "log", "logit": "logit", "identity": "identity", "fixed": "fixed"}
@@ -172,16 +176,18 @@ def _parameter(cells: Mapping[str, str]) -> Parameter:
     )
 
 
-def with_posterior(parameters: Parameters, z: np.ndarray, *, covariance: np.ndarray) -> Parameters:
-    """The same parameters with another posterior."""
-    return Parameters(rows=parameters.rows, z=z, covariance=covariance)
+def with_posterior(
+    parameters: Parameters, z: np.ndarray, *, covariance: np.ndarray, discrepancy: Discrepancy | None = None
+) -> Parameters:
+    """The same parameters with another posterior; None keeps the discrepancy."""
+    return replace(parameters, z=z, covariance=covariance, discrepancy=discrepancy or parameters.discrepancy)
 
 
-def save(parameters: Parameters, *, file: Path = FILE, covariance_file: Path = COVARIANCE_FILE) -> None:
-    """Write the parameter file and the covariance beside it."""
+def save(parameters: Parameters, *, folder: Path = FOLDER) -> None:
+    """Write the parameter file, the covariance and the discrepancy."""
     values = parameters.values()
     sd = dict(zip(parameters.names, np.sqrt(np.diag(parameters.covariance)), strict=True))
-    with file.open("w", newline="", encoding="utf-8") as stream:
+    with (folder / FILE).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         for row in parameters.rows:
@@ -190,12 +196,9 @@ def save(parameters: Parameters, *, file: Path = FILE, covariance_file: Path = C
             )
             prior = [f"{row.prior:g}", f"{row.prior_sd:g}"]
             writer.writerow([row.name, row.unit, row.transform, *prior, *posterior, row.tag, row.source])
-    _write_matrix(covariance_file, parameters.names, parameters.covariance)
-    load.cache_clear()
-
-
-def _write_matrix(file: Path, names: Sequence[str], matrix: np.ndarray) -> None:
-    with file.open("w", newline="", encoding="utf-8") as stream:
+    with (folder / COVARIANCE_FILE).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows([[f"{cell:.4g}" for cell in row] for row in matrix])
+        writer.writerow(parameters.names)
+        writer.writerows([[f"{cell:.4g}" for cell in row] for row in parameters.covariance])
+    discrepancy_file.save(parameters.discrepancy, folder)
+    load.cache_clear()

@@ -1,6 +1,6 @@
 """From the anchors to every cycle: the cycling record of n designs.
 
-    Q(n) = chi(n) [m q + q_SSE(n)] u(n):  chi from its own law with ln F a cubic Hermite through the anchors (their rates are
+    Q(n) = chi(n) [m q + q_SSE(n)] u(n):  chi from its own law with ln G a cubic Hermite through the anchors (their rates are
     known), u (what the cell makes of the reached capacity) linear in ln n; likewise voltages and the charge.
 
 Valid between the first and the last anchor; `spacing` chooses the anchors by an estimate of the error.
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from models import cell_quick
-from models.ageing import activated
+from models.ageing import activated, alive, protection
 from models.electrode import reached_mAh_cm2, sse_capacity_mAh_cm2, theoretical_capacity_mAh_cm2
 from models.inputs import Inputs, take, with_cycle_axis
 from models.parameters import Values
@@ -129,12 +129,12 @@ def _reached_at(x: Inputs, followed: Run, cycles: Tensor, p: Values) -> tuple[Te
 def _contact_at(followed: Run, cycles: Tensor, p: Values) -> Tensor:
     path = followed.trajectory
     odds = path.start_log_odds[..., None] + path.gain_log_odds[..., None] * activated(cycles, _columns(p))
-    later = torch.sigmoid(odds) * torch.exp(_log_kept(followed, cycles))
+    later = torch.sigmoid(odds) * torch.exp(_log_kept(followed, cycles)) * _alive(followed, cycles)
     return torch.where(cycles < 2, path.contact[0][..., None], later)
 
 
 def _log_kept(followed: Run, cycles: Tensor) -> Tensor:
-    """Cubic Hermite through ln F, whose slope at each anchor is known."""
+    """Cubic Hermite through ln G, whose slope at each anchor is known."""
     path = followed.trajectory
     at = torch.tensor(followed.cycles, dtype=torch.float64, device=cycles.device)
     left, width, t = _place(at, cycles)
@@ -148,10 +148,16 @@ def _log_kept(followed: Run, cycles: Tensor) -> Tensor:
     return h00 * y0 + h10 * width * slope0 + h01 * y1 + h11 * width * slope1
 
 
+def _alive(followed: Run, cycles: Tensor) -> Tensor:
+    p = followed.cells.p
+    return alive(protection(followed.powder, p)[..., None], cycles, _columns(p))
+
+
 def _kept(followed: Run, cycles: Tensor) -> Tensor:
     """Share of a discharge's active that is still in contact when it is charged."""
     here = _log_kept(followed, cycles)
     step = torch.diff(here, dim=-1, append=here[..., -1:] - followed.trajectory.loss_rate[-1][..., None])
+    step = step + torch.log(_alive(followed, cycles + 1) / _alive(followed, cycles))
     return torch.where(cycles < 2, followed.trajectory.reversibility[..., None], torch.exp(step))
 
 

@@ -1,14 +1,14 @@
 """Simulate a table of designs: composite, cycling record, outcomes with bands, warnings.
 
 The centre is the posterior mode at the asked fidelity. Bands come from posterior draws at quick fidelity, taken relative to
-quick at the mode, widened by the discrepancy between model and world (`models.discrepancy`): the centre is then a draw
-like any other, and quick's own error enters as one more independent term.
+quick at the mode, times draws of the discrepancy between model and world (`models.discrepancy`) and of the scatter of
+single readings. The centre is pure physics: where the discrepancy has learned of a gap, the band leans to one side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -20,8 +20,9 @@ from campaign import outcome as campaign_outcome
 from campaign.errors import Refusal
 from campaign.materials import Materials
 from campaign.recipe import complete
-from models import discrepancy, limits, observables
+from models import discrepancy_file, limits, observables
 from models.cell import Fidelity, HalfCycle
+from models.discrepancy import Gap, worlds
 from models.inputs import Inputs, encode, take
 from models.parameters import Parameters, Values, load
 from models.physics import Run, run
@@ -160,11 +161,10 @@ def _follow(
         cycling = _cycling(every_cycle(x, followed, p), group.index)
         outcome = campaign_outcome.derive(cycling, group, stock, cycles=reported).join(composite)
         if draws:
-            level = discrepancy.level_sd(group, materials=stock)
-            relative = _relative_draws(
-                list(outcome.columns), x, known, last=last, also=reported, draws=draws, seed=seed
-            )
-            outcome = outcome.join(_bands(outcome, relative, level, draws=draws, seed=seed))
+            z = known.draw(draws, seed=seed)
+            relative = _relative_draws(list(outcome.columns), x, known, z=z, last=last, also=reported, seed=seed)
+            gap = _gap(x, group, known, z=z, seed=seed, materials=stock)
+            outcome = outcome.join(_bands(outcome, relative, gap, row_sd=known.discrepancy.sizes.row, seed=seed))
             outcome = outcome[_beside(list(outcome.columns))]
     jumped = pd.Series(100 * ratio[1].numpy(), index=group.index, name="jump_error_pct")
     return _Part(composite, cycling, outcome, _curves(followed, group.index), jumped)
@@ -204,16 +204,17 @@ def _relative_draws(
     x: Inputs,
     known: Parameters,
     *,
+    z: Tensor,
     last: int,
     also: Sequence[int],
-    draws: int,
     seed: int,
 ) -> dict[str, np.ndarray]:
-    """Each outcome's posterior draws over its value at the mode, both by quick and in doubt of it, (draws, n)."""
-    z = torch.cat([torch.as_tensor(known.z)[None], known.draw(draws, seed=seed)])
+    """Each outcome at posterior draws z over its value at the mode, both by quick and in doubt of it, (draws, n)."""
+    draws = len(z)
+    z = torch.cat([torch.as_tensor(known.z)[None], z])
     p = known.values(z)
     rows = {name: np.empty((draws, x.n)) for name in names if not name.startswith(("segregated_", "remaining_"))}
-    doubt = _doubt(draws, x.n, seed=seed)
+    doubt = _doubt(draws, seed=seed)
     pieces = x.n * (draws + 1) // (8 * CHUNK) + 1
     for part in np.array_split(np.arange(x.n), pieces):
         some = take(x, torch.as_tensor(part))
@@ -222,22 +223,35 @@ def _relative_draws(
             value = observables.outcome(name, some, followed, p).expand(len(z), len(part))
             centre = torch.where(value[:1] != 0, value[:1], 1.0)
             off = observables.quick_error(name, some, followed, p).expand_as(value)[1:].numpy()
-            row[:, part] = (value[1:] / centre).numpy() * np.exp(off * doubt[:, part])
+            row[:, part] = (value[1:] / centre).numpy() * np.exp(off * doubt)
     return rows
 
 
-def _doubt(draws: int, n: int, *, seed: int) -> np.ndarray:
-    """How many sigmas quick is off, (draws, n): the same at every cycle of a design."""
-    return np.random.default_rng([seed, 78]).standard_normal((draws, n))
+def _gap(
+    x: Inputs, group: pd.DataFrame, known: Parameters, *, z: Tensor, seed: int, materials: Materials | None
+) -> Gap:
+    """Draws of the discrepancy of n designs that go with posterior draws z."""
+    widening = limits.widening(group, materials=materials)
+    moved = z - torch.as_tensor(known.z)
+    return worlds(known.discrepancy, moved, seed=seed, quantities=widening.shape[1]).at(x, widening)
+
+
+def _doubt(draws: int, *, seed: int) -> np.ndarray:
+    """How many sigmas quick is off in each draw, (draws, 1): the same at every cycle and recipe."""
+    return np.random.default_rng([seed, 78]).standard_normal((draws, 1))
 
 
 def _bands(
-    outcome: pd.DataFrame, relative: dict[str, np.ndarray], level: np.ndarray, *, draws: int, seed: int
+    outcome: pd.DataFrame, relative: dict[str, np.ndarray], gap: Gap, *, row_sd: float, seed: int
 ) -> pd.DataFrame:
     bands: dict[str, np.ndarray] = {}
+    rng = np.random.default_rng([seed, 77])
     for name, row in relative.items():
-        world = np.exp(discrepancy.log_factors(name, level, draws=draws, seed=seed))
-        spread = outcome[name].to_numpy() * row * world
+        factor = gap.log_factor(name).numpy()
+        # A reading of a real cell scatters about any smooth gap; what is known without cycling does not.
+        if name not in observables.STATES and not name.startswith("mixing_"):
+            factor = factor + row_sd * rng.standard_normal((len(factor), 1))
+        spread = outcome[name].to_numpy() * row * np.exp(factor)
         bands[f"{name}_p05"], bands[f"{name}_p95"] = np.quantile(spread, [0.05, 0.95], axis=0)
     return pd.DataFrame(bands, index=outcome.index)
 
@@ -278,11 +292,11 @@ def ensemble(
     materials: Materials | None = None,
     parameters: Parameters | None = None,
     prior: bool = False,
-    world: bool = False,
+    world: bool = True,
 ) -> np.ndarray:
-    """Draw an outcome of n designs from the posterior of the parameters at quick fidelity, (draws, n).
+    """Draw an outcome of n designs from the posterior of parameters and discrepancy at quick fidelity, (draws, n).
 
-    The same seed gives the same parameters for any designs, so that draws are whole simulators, not noise.
+    The same seed gives the same parameters and the same gap for any designs: draws are whole worlds, smooth in the recipe.
 
     Args:
         designs: any subset of the columns of a design table.
@@ -292,7 +306,7 @@ def ensemble(
         materials: our tables and a lab's own rows; None is ours.
         parameters: None is the calibrated file.
         prior: draw from the prior instead: what is known without the published measurements.
-        world: add quick's error and the discrepancy between model and world (a surrogate that has its own leaves both out).
+        world: add quick's error and the discrepancy between model and world; without them the draws are simulators.
     """
     full = complete(designs, materials)
     x = encode(full, materials)
@@ -301,7 +315,7 @@ def ensemble(
     needed = observables.cycles_of([outcome])
     last = int(full["cycles"].max()) if outcome.startswith("peak") else max(needed)
     out = np.empty((draws, x.n))
-    doubt = _doubt(draws, x.n, seed=seed)
+    doubt = _doubt(draws, seed=seed)
     step = max(1, 8 * CHUNK // max(x.n, 1))
     with torch.no_grad():
         for begin in range(0, draws, step):
@@ -313,7 +327,9 @@ def ensemble(
                 off = observables.quick_error(outcome, x, followed, p).expand(len(some), x.n).numpy()
                 rows = rows * np.exp(off * doubt[begin : begin + step])
             out[begin : begin + step] = rows
-    if world:
-        level = discrepancy.level_sd(full, materials=materials)
-        out = out * np.exp(discrepancy.log_factors(outcome, level, draws=draws, seed=seed))
-    return out
+    if not world:
+        return out
+    if prior:
+        known = replace(known, discrepancy=discrepancy_file.prior(), z=np.zeros_like(known.z))
+    gap = _gap(x, full, known, z=z, seed=seed, materials=materials)
+    return np.asarray(out * np.exp(gap.log_factor(outcome).numpy()))

@@ -1,16 +1,15 @@
 """The best (speed, time) of a recipe, with its band and the ridge of equivalents, wherever the mechanism puts it.
 
-Each posterior draw of the physics, times a smooth random field for what the physics gets wrong over (speed, time), is one
-possible world on a grid inside the box; each world has its own best. The band is the spread of those bests; the ridge is,
-for each speed, the time that is best there; the window is where P(within the tolerance of the world's best) is high.
-
-    world(speed, time) = f(speed, time; draw) exp(g),  g ~ GP(0, level^2), squared exponential in ln speed and ln time
+Each posterior draw of the physics with its draw of the discrepancy (`models.discrepancy`) is one possible world on a grid
+inside the box; each world has its own best. The band is the spread of those bests; the ridge is, for each speed, the time
+that is best there; the window is where P(within the tolerance of the world's best) is high.
 
 A best on the edge of the grid is a bound, and is called one. Source: physics.md sections 0.3 and 4.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,14 +18,9 @@ import pandas as pd
 
 from campaign.errors import Refusal
 from campaign.materials import Materials
-from campaign.recipe import complete
-from models import discrepancy, limits
+from models import limits
 from models.parameters import Parameters
 from models.simulate import ensemble
-
-_LENGTH_LN_SPEED = 0.35
-_LENGTH_LN_TIME = 0.7
-"""Length scales of the field [est]: a factor of 1.4 in speed or 2 in time is another process."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +46,20 @@ class Window:
     bounds: list[str]
     ridge: pd.DataFrame
     grid: pd.DataFrame
+
+    def sentences(self) -> list[str]:
+        """The finding in words, a bound called a bound; all of it simulated."""
+        (early, late), (slow, fast) = self.time_band_h, self.speed_band_rpm
+        good = self.ridge[self.ridge["median"] >= 0.95 * self.value]
+        first, last = good.iloc[0], good.iloc[-1]
+        return [
+            f"best by the physics (simulated): {self.speed_rpm:.0f} rpm, {self.time_h:.1f} h; median {self.value:.0f}",
+            f"best time at that speed: 90 % of the worlds between {early:.1f} and {late:.1f} h; "
+            f"best speed over all times: between {slow:.0f} and {fast:.0f} rpm",
+            f"ridge of equivalents (median within 5 % of the best): from {first['speed_rpm']:.0f} rpm x "
+            f"{first['time_h']:.1f} h to {last['speed_rpm']:.0f} rpm x {last['time_h']:.1f} h",
+            *self.bounds,
+        ]
 
 
 def best_window(
@@ -90,23 +98,9 @@ def best_window(
     for sentence in limits.refusals(points, materials=materials):
         if sentence:
             raise Refusal(f"the window leaves what the physics speaks of: {sentence}")
-    model = ensemble(points, outcome, draws=draws, seed=seed, materials=materials, parameters=parameters)
-    level = discrepancy.level_sd(complete(points, materials), materials=materials)
-    worlds = model * np.exp(level * _field(np.log(speed), np.log(time), draws=draws, seed=seed))
+    worlds = ensemble(points, outcome, draws=draws, seed=seed, materials=materials, parameters=parameters)
     shape = (draws, len(speed), len(time))
     return _summarise(worlds.reshape(shape), speed, time, tolerance=tolerance)
-
-
-def _field(ln_speed: np.ndarray, ln_time: np.ndarray, *, draws: int, seed: int) -> np.ndarray:
-    """Unit-variance smooth fields over the grid, (draws, speeds * times); the kernel is a product, so is its root."""
-    white = np.random.default_rng([seed, 55]).standard_normal((draws, len(ln_speed), len(ln_time)))
-    roots = [_root(ln_speed, _LENGTH_LN_SPEED), _root(ln_time, _LENGTH_LN_TIME)]
-    return np.asarray(np.einsum("ij,djk,lk->dil", roots[0], white, roots[1])).reshape(draws, -1)
-
-
-def _root(at: np.ndarray, length: float) -> np.ndarray:
-    covariance = np.exp(-0.5 * ((at[:, None] - at[None, :]) / length) ** 2)
-    return np.asarray(np.linalg.cholesky(covariance + 1e-8 * np.eye(len(at))))
 
 
 def _summarise(worlds: np.ndarray, speed: np.ndarray, time: np.ndarray, *, tolerance: float) -> Window:
@@ -146,18 +140,39 @@ def _summarise(worlds: np.ndarray, speed: np.ndarray, time: np.ndarray, *, toler
         value=float(middle[i, j]),
         time_band_h=(float(low), float(high)),
         speed_band_rpm=(float(slow), float(fast)),
-        bounds=_bounds(int(i), int(j), speed, time),
+        bounds=_bounds(
+            int(i),
+            int(j),
+            speed,
+            time,
+            [("time", "h", float(low), time), ("time", "h", float(high), time), ("speed", "rpm", float(slow), speed)],
+        ),
         ridge=ridge,
         grid=grid,
     )
 
 
-def _bounds(i: int, j: int, speed: np.ndarray, time: np.ndarray) -> list[str]:
+def _bounds(
+    i: int, j: int, speed: np.ndarray, time: np.ndarray, band: list[tuple[str, str, float, np.ndarray]]
+) -> list[str]:
     out = []
     for name, unit, at, axis in (("speed", "rpm", i, speed), ("time", "h", j, time)):
         if at in (0, len(axis) - 1):
             end = "lower" if at == 0 else "upper"
-            out.append(
-                f"the best {name} stands on the {end} bound, {axis[at]:g} {unit}: it is a bound, no located optimum"
-            )
+            out.append(f"the best {name} stands on the {end} bound, {axis[at]:g} {unit}: a bound, no located optimum")
+    for name, unit, value, axis in band:
+        if value in (axis[0], axis[-1]):
+            end = "lower" if value == axis[0] else "upper"
+            out.append(f"the band of the {name} ends on the {end} bound, {value:g} {unit}: it may reach beyond")
     return out
+
+
+def main() -> int:
+    """Print the window of the published composition and protocol."""
+    found = best_window(draws=200)
+    sys.stdout.write("\n".join([*found.sentences(), "", found.ridge.round(2).to_string(index=False)]) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

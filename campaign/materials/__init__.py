@@ -107,7 +107,7 @@ class Anode:
 
 @dataclass(frozen=True)
 class Halide:
-    """A halide and its lithium salt LiX."""
+    """A halide and its lithium salt LiX; the oxidation voltage is that of LiX."""
 
     name: str
     lithium_halide: str
@@ -115,6 +115,7 @@ class Halide:
     molar_mass_LiX_g_mol: float
     density_LiX_g_cm3: float
     conductivity_25C_S_cm: float
+    oxidation_V_vs_Li: float
     source: str
 
 

@@ -36,6 +36,7 @@ _COMMANDS = {
     "plot": ("review", "one plot and the data behind it"),
     "sync": ("review", "rebuild the MLflow copy from the ledger"),
     "simulate": ("physics", "composite and cycling record of one recipe"),
+    "window": ("physics", "the best speed and time by the physics, with band and ridge"),
     "facts": ("physics", "the paper's rows beside the model's, with residuals"),
     "calibrate": ("physics", "refit the physics to the campaign's own measurements"),
     "rehearse": ("rehearse", "the whole campaign against virtual labs: days, cells, chance of success"),
