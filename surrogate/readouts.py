@@ -27,13 +27,15 @@ READOUTS = (1, 2, 5, 10, 25, 50, 75, 100, 150, 200, 300, 450, 700, 1000)
 """Cycles at which curves are compared; a curve is read at the last of these that it reached."""
 SMALLEST = 1e-4
 """Capacities below this (mAh cm-2) are read as this."""
-OWN_SD = 0.06
+OWN_SD = 0.07
 """A cell's own departure from the law, for a factor of e in cycle number [est: 450-cycle curves of one recipe, physics.md 5]."""
+PERSISTENCE = 0.7
+"""Correlation of a cell's own departures between stretches of its curve [est]."""
 SCALE_COUNTS_AS = 4.0
 """How many cells that estimate of the scale is worth [est]."""
 SIMULATED_COUNTS_AS = 2.0
 """How many real cells the simulator's curves are worth [est]: it knows little of ageing."""
-COMMON, SLOPE, LEVEL, SECOND, POWDER, NAMES, RECIPE = 5.0, 7.0, 3.0, 4.0, 1.0, 3.0, 1.5
+COMMON, SLOPE, LEVEL, SECOND, POWDER, NAMES, RECIPE = 4.0, 4.0, 2.0, 3.0, 1.0, 2.0, 0.7
 """Spread of the shared parts before data, in units of the scale [est]: a law may be far from no change, and differ by name."""
 RECIPE_LENGTH = 0.5
 """Distance (share of every range) over which recipes depart from the law alike [est]."""
@@ -92,6 +94,7 @@ def outlook(curves: Sequence[Curve], target: int, simulated: Sequence[Floats] = 
         reached = [stop for stop in stops if stop <= len(curve.discharge)]
         read[i, : len(reached)] = _logs(curve.discharge)[np.array(reached) - 1]
     covariance = np.zeros((len(curves), len(curves)))
+    apart = np.zeros(len(curves))
     powder = _standardised([curve.powder for curve in curves])
     alike = _alike(curves)
     mine = [_logs(curve)[np.array(stops) - 1] for curve in simulated]
@@ -100,16 +103,25 @@ def outlook(curves: Sequence[Curve], target: int, simulated: Sequence[Floats] = 
         phi = _features(read, k, stops, powder)
         past = ~np.isnan(read[:, k + 1])
         drift = _drift(world, k, stops, powder.shape[1])
-        mean, cov = _law(phi, read[:, k + 1] - read[:, k], past, alike, drift, width=math.log(stops[k + 1] / stops[k]))
+        mean, cov, own = _law(
+            phi, read[:, k + 1] - read[:, k], past, alike, drift, width=math.log(stops[k + 1] / stops[k])
+        )
         read[~past, k + 1] = read[~past, k] + mean
         covariance[np.ix_(~past, ~past)] += cov
+        # What sets a cell apart in one stretch goes on in the next: a knee lasts.
+        covariance[~past, ~past] += 2 * PERSISTENCE * apart[~past] * own
+        apart[~past] += own
     return Outlook(read[:, -1], covariance)
 
 
 def _law(
     phi: Floats, change: Floats, past: npt.NDArray[np.bool_], alike: Floats, drift: Floats, *, width: float
-) -> tuple[Floats, Floats]:
-    """Learn one law from the cells that are past it; return mean and covariance of the change for those before it."""
+) -> tuple[Floats, Floats, Floats]:
+    """Learn one law from the cells that are past it.
+
+    Returns:
+        For those before it: mean and covariance of the change, and the sd that is each cell's own.
+    """
     spread = np.array([COMMON, SLOPE, LEVEL, SECOND, *[POWDER] * (phi.shape[1] - 4)]) ** 2
     shared = (phi * spread) @ phi.T + alike
     taught, asked = past, ~past
@@ -126,7 +138,8 @@ def _law(
         mean = mean + cross.T @ cho_solve(factor, off)
         covariance = covariance - cross.T @ cho_solve(factor, cross)
         shape, rate = shape + len(off) / 2, rate + float(off @ cho_solve(factor, off)) / 2
-    return mean, covariance * rate / (shape - 1.0)
+    scale = rate / (shape - 1.0)
+    return mean, covariance * scale, np.sqrt(np.diagonal(own)[asked] * scale)
 
 
 def _features(read: Floats, k: int, stops: Sequence[int], powder: Floats) -> Floats:
