@@ -6,7 +6,6 @@ the backward pass solves the adjoint of those steps (implicit function theorem);
 
 import importlib
 import importlib.util
-from dataclasses import replace
 from types import ModuleType
 from typing import Any, Final
 
@@ -111,8 +110,6 @@ class _Solve(torch.autograd.Function):
         ctx: Any, scaled: Tensor, state: Tensor, mesh: Mesh, direction: int, tolerances: Tolerances, backend: Backend
     ) -> tuple[Tensor, ...]:
         record = any(ctx.needs_input_grad)
-        if record:
-            tolerances = replace(tolerances, newton_V=tolerances.recorded_newton_V)
         solver = _solver(backend)
         done: March = solver.march(scaled, state, mesh, direction=direction, tolerances=tolerances, record=record)
         if record:

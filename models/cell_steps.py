@@ -15,13 +15,11 @@ class Tolerances:
         voltage_V: the same of the terminal voltage, over a step of ``VOLTAGE_STEP``; shorter steps may differ by more,
             since they weigh less in the curve.
         newton_V: residual of psi = G below which the Newton update just made is the last.
-        recorded_newton_V: the same where a gradient is to be taken: its formulas hold at solved steps.
     """
 
     lithiation: float = 1.5e-4
     voltage_V: float = 1e-3
     newton_V: float = 1e-3
-    recorded_newton_V: float = 3e-4
 
 
 VOLTAGE_STEP: Final = 0.05
