@@ -22,6 +22,7 @@ import pandas as pd
 
 from campaign.space import SearchSpace
 from flows.early_evidence import Seen
+from flows.rehearsal_product import AHEAD
 
 WORKER = Path(__file__).with_name("_peer_worker.py")
 PEERS = ("ax", "baybe", "optuna-gp", "sobol", "random")
@@ -110,7 +111,7 @@ class PeerChooser:
     """A peer on the virtual clock: asynchronous, told of a cell when it ends; recommends its best result."""
 
     readouts: Sequence[int] = ()
-    ahead = 1
+    ahead = AHEAD
 
     def __init__(self, peer: Peer, *, last_cycle: int, value: Any, goal: float = 1.0) -> None:
         self.peer, self.last_cycle, self.value, self.goal = peer, last_cycle, value, goal
@@ -154,7 +155,7 @@ class OneFactorAtATime:
     """
 
     readouts: Sequence[int] = ()
-    ahead = 1
+    ahead = AHEAD
 
     def __init__(self, space: SearchSpace, *, last_cycle: int, value: Any, goal: float = 1.0, levels: int = 5) -> None:
         self.space, self.last_cycle, self.value, self.goal, self.levels = space, last_cycle, value, goal, levels
