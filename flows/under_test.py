@@ -114,11 +114,14 @@ def advise(session: Session, reader: Reader, choice: Chooser) -> list[Advice]:
     objective = session.spec.objective
     if session.spec.evaluator != "lab" or not any(c.state == "running" and len(c.discharge) > 1 for c in seen):
         return []
+    tried = choice.evidence.tried
+    if tried.empty:
+        return []  # nothing to compare a cell with
     law, sign = early(session), 1.0 if objective.goal == "max" else -1.0
     return advice.advise(
         seen,
         law.table(seen),
-        advice.Best.of(choice.optimiser.predict(choice.evidence.tried), sign=sign),
+        advice.Best.of(choice.optimiser.predict(tried), sign=sign),
         objective=objective.outcome,
         sign=sign,
         last_cycle=law.last_cycle,

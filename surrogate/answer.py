@@ -51,7 +51,7 @@ class Stopping:
     chance: float
     """Chance that some recipe is better than the recommended one by more than the smallest worthwhile gain."""
     expected_gain: float
-    """Mean over all that is possible of what the best recipe would gain, in the outcome's unit."""
+    """Median over all that is possible of what the best recipe would gain, in the outcome's unit."""
     stop: bool
     sentence: str
 
@@ -157,10 +157,10 @@ def stopping(
     stop = chance < bound
     sentence = (
         f"The chance that any recipe gains more than {smallest_worthwhile:.4g} over the recommended one is {chance:.0%} "
-        f"({'under' if stop else 'not under'} the bound of {bound:.0%}); the expected gain is {gain.mean():.3g}: "
+        f"({'under' if stop else 'not under'} the bound of {bound:.0%}); the median gain is {np.median(gain):.3g}: "
         f"{'stop' if stop else 'go on'}."
     )
-    return Stopping(chance, float(gain.mean()), stop, sentence)
+    return Stopping(chance, float(np.median(gain)), stop, sentence)
 
 
 def _around_best(situation: Situation, best: Floats, rng: np.random.Generator) -> Floats:

@@ -188,12 +188,12 @@ class Belief(Model):
         return np.asarray(posterior.rsample_from_base_samples(torch.Size([n]), normals)[..., 0].numpy())
 
     def summary(self, x: Floats, levels: tuple[float, ...], *, noisy: bool = False) -> tuple[Floats, Floats, Floats]:
-        """Return mean, sd and levels x m quantiles of the outcome in its unit (of the next measurement where `noisy`)."""
+        """Return middle, spread and levels x m quantiles of the outcome in its unit (of the next measurement where `noisy`)."""
         means, sds = self.by_part(x)
         if noisy:
             sds = np.sqrt(sds**2 + self.noise_sd**2)
         quantiles = mixture_quantiles(self.weights[:, None], means, sds, levels)
-        return *self._pooled(*self.warp.moments(means, sds)), self.warp.back(quantiles)
+        return *self._pooled(*self.warp.centre_and_spread(means, sds)), self.warp.back(quantiles)
 
     @property
     def typical_noise_variance(self) -> Floats:

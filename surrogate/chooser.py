@@ -126,7 +126,7 @@ class Pick:
     chance: float = np.nan
     """Chance that it is better than the best of what is tried and under way."""
     gain: float = np.nan
-    """Mean improvement over that, in the outcome's unit; for a replicate, what knowing better is worth."""
+    """Median improvement over that where it is better, in the outcome's unit; for a replicate, what knowing better is worth."""
     other: float = np.nan
     """For a replicate: what the best new recipe would have been worth in the same coin."""
 
@@ -179,18 +179,23 @@ def _many(situation: Situation, finalists: Floats, taken: Floats, n: int, rng: n
         gain = np.logaddexp(0.0, (draws[:, :m] - np.maximum(best, floor)[:, None]) / SMOOTH).mean(axis=0)
         j = int(np.argmax(np.where(left, np.log(gain + 1e-300) + penalty, -np.inf)))
         margin = belief.warp.back(np.maximum(draws[:, j], floor)) - belief.warp.back(np.maximum(best, floor))
-        picks.append(Pick(finalists[j], "improve", float((margin > 0).mean()), float(np.maximum(margin, 0.0).mean())))
+        picks.append(_promise(finalists[j], margin))
         best, left[j] = np.maximum(best, draws[:, j]), False
     return picks
 
 
 def _improving(situation: Situation, x: Floats, rivals: Floats, rng: np.random.Generator) -> Pick:
-    """Return the pick with its chance of being better than all rivals, and by how much on average."""
+    """Return the pick with its chance of being better than all rivals, and by how much it then is."""
     if not len(rivals):
         return Pick(x, "improve")
     draws = situation.outcomes(np.vstack([x, rivals]), DRAWS, rng)[situation.wanted[0]]
-    margin = draws[:, 0] - draws[:, 1:].max(axis=1)
-    return Pick(x, "improve", float((margin > 0).mean()), float(np.maximum(margin, 0.0).mean()))
+    return _promise(x, draws[:, 0] - draws[:, 1:].max(axis=1))
+
+
+def _promise(x: Floats, margin: Floats) -> Pick:
+    """Return a pick from draws of its margin: a median, as the mean of a bent scale's draws is ruled by its tail."""
+    ahead = margin[margin > 0]
+    return Pick(x, "improve", len(ahead) / len(margin), float(np.median(ahead)) if len(ahead) else 0.0)
 
 
 def replicate(situation: Situation, finalists: Floats) -> Pick | None:

@@ -34,7 +34,7 @@ def reason(pick: Pick, situation: Situation, sign: float) -> str:
     best = sign * float(belief.warp.back(belief.mean_sd(tried)[0].max()))
     sentence = (
         f"{predicted[0].upper()}{predicted[1:]} against {best:.4g} believed of the best so far: better with a chance of "
-        f"{pick.chance:.0%}, by {pick.gain:.2g} on average"
+        f"{pick.chance:.0%}, then by {pick.gain:.3g}"
     )
     return sentence + _test(situation, x, sign) + "."
 

@@ -61,13 +61,13 @@ class Warp:
             return np.full(np.shape(y), 1.0 / self.scale)
         return np.asarray(1.0 / ((self.bend + np.maximum(self.side * y, 0.0)) * self.scale))
 
-    def moments(self, mean: Floats, sd: Floats) -> tuple[Floats, Floats]:
-        """Return mean and sd of the outcome where z is normal."""
-        if np.isinf(self.bend):
-            return self.back(mean), self.scale * sd
-        variance = np.minimum((self.scale * sd) ** 2, 50.0)
-        middle = np.exp(np.clip(self.side * (self.centre + self.scale * mean) + 0.5 * variance, -300.0, 300.0))
-        return self.side * self.bend * np.maximum(middle - 1.0, 0.0), self.bend * middle * np.sqrt(np.expm1(variance))
+    def centre_and_spread(self, mean: Floats, sd: Floats) -> tuple[Floats, Floats]:
+        """Return the middle of the outcome and its spread, half of what lies between one sd below and above, for normal z.
+
+        On a bent scale the middle is the median: the mean of what may lie decades apart is ruled by a tail that nobody
+        believes in, and could exceed the 95th percentile.
+        """
+        return self.back(mean), 0.5 * np.abs(self.back(mean + sd) - self.back(mean - sd))
 
     def _bent(self, y: Floats) -> Floats:
         if np.isinf(self.bend):

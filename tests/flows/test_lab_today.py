@@ -37,7 +37,8 @@ def test_a_recipe_that_may_melt_its_active_is_warned_of(session: Session) -> Non
     said = {batch.trial: " ".join(batch.warnings) for batch in today(session).mix}
     assert "S melts at 115 degC: watch the temperature" in said["T0005"]
     assert "degC in the vessel" in said["T0005"]
-    assert [name for name, text in said.items() if "melts" in text] == ["T0005"]
+    warned = {name for name, text in said.items() if "melts" in text}
+    assert "T0006" not in warned and "T0001" not in warned  # Te melts higher; 1500 rpm stays cooler
     assert "Te dust is toxic" in said["T0006"] and "toxic" not in said["T0005"]
 
 

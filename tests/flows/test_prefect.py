@@ -35,7 +35,8 @@ def process(command: list[str | Path], log: Path, env: dict[str, str], cwd: Path
     try:
         yield running
     finally:
-        os.killpg(running.pid, signal.SIGTERM)
+        if running.poll() is None:
+            os.killpg(running.pid, signal.SIGTERM)
         try:
             running.wait(20)
         except subprocess.TimeoutExpired:
@@ -140,6 +141,8 @@ def test_a_deployed_schedule_really_fires(
     shutil.rmtree(data_dir / "prefect", ignore_errors=True)
 
 
+@pytest.mark.soak  # two minutes of waiting for cron
+@pytest.mark.timeout(600)
 def test_serve_starts_pages_and_a_schedule_and_stops_them_all(
     write_campaign: Write, data_dir: Path, tmp_path: Path
 ) -> None:

@@ -26,10 +26,10 @@ from lab_kit import AREA, capacity_csv, content, cycler_csv, fill, lab, sheet_of
 
 BROKEN = """
 from flows.intake import cell_file
-def forgetful(session, file, found, cell, related, new, said, doubts, real=cell_file._write):
+def forgetful(session, file, found, cell, related, new, said, *more, real=cell_file._write):
     cell_file._register(session, file, found, cell.id, related, said.by, cut=new.cut)
     time.sleep(1.0)
-    return real(session, file, found, cell, related, new, said, doubts)
+    return real(session, file, found, cell, related, new, said, *more)
 cell_file._write = forgetful
 """
 """The positive control: a file is noted as taken before its cycles are written."""

@@ -25,13 +25,14 @@ def test_there_and_back_in_order_and_with_the_slope_that_it_says(values, side):
     assert np.allclose((warp.to(y + step) - z) / step, warp.slope(y), rtol=1e-3)
 
 
-def test_moments_are_those_of_the_draws():
+def test_the_middle_is_the_median_of_the_draws_and_the_spread_covers_two_thirds():
     normal = np.random.default_rng(0).standard_normal(400_000)
-    for warp in (STRAIGHT.standard(5.0, 2.0), Warp(10.0).standard(2.0, 0.5)):
+    for warp in (STRAIGHT.standard(5.0, 2.0), Warp(10.0).standard(2.0, 0.5), Warp(10.0, -1.0).standard(-2.0, 0.5)):
         drawn = warp.back(0.4 + 0.3 * normal)
-        mean, sd = warp.moments(np.array([0.4]), np.array([0.3]))
-        assert mean[0] == pytest.approx(drawn.mean(), rel=0.01)
-        assert sd[0] == pytest.approx(drawn.std(), rel=0.02)
+        middle, spread = warp.centre_and_spread(np.array([0.4]), np.array([0.3]))
+        assert middle[0] == pytest.approx(np.median(drawn), rel=0.01)
+        low, high = np.quantile(drawn, [0.1587, 0.8413])
+        assert spread[0] == pytest.approx((high - low) / 2, rel=0.01)
 
 
 def test_values_on_both_sides_of_zero_or_all_zero_stay_straight():
