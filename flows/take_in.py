@@ -100,7 +100,16 @@ def _has_trials_page(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as container, container.open("xl/workbook.xml") as stream:
             return f'name="{SHEET}"' in stream.read(_HEAD).decode("utf-8", errors="replace")
-    except (zipfile.BadZipFile, zlib.error, KeyError, OSError, EOFError, NotImplementedError, RuntimeError, ValueError):
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        KeyError,
+        OSError,
+        EOFError,
+        NotImplementedError,  # zipfile raises it for a compression that it does not know
+        RuntimeError,  # zipfile raises it for a part with a password
+        ValueError,
+    ):
         return False  # not a workbook: what it is, its reader will say
 
 

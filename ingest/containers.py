@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,13 @@ def check_zip(path: Path, place: str, *, limits: Limits) -> list[str]:
             if len({member.filename for member in members}) != len(members):
                 raise Refusal(f"{place}: holds two parts of one name; save it again")
             return [member.filename for member in members]
-    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, EOFError, OSError) as error:
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,  # zipfile raises it for a compression or version that it does not know
+        UnicodeDecodeError,
+        EOFError,
+        OSError,
+    ) as error:
         raise Refusal(f"{place}: its zip container is damaged or cut off ({error}); export or save it again") from None
 
 
@@ -87,7 +94,7 @@ def check_workbook(path: Path, place: str, *, limits: Limits) -> dict[str, Sheet
                     _refuse_entities(container, name, place)
             for name in sheets:
                 scans[name] = _scan(container, name, limits)
-    except (zipfile.BadZipFile, EOFError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise Refusal(f"{place}: its zip container is damaged or cut off ({error}); save it again") from None
     for name, scan in scans.items():
         if scan.cells > 0 and scan.last_row > limits.workbook_rows and scan.cells > scan.last_row // 2:

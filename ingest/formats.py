@@ -119,7 +119,14 @@ def _is_ndax(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as container:
             return any(name.endswith(".ndc") for name in container.namelist())
-    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, EOFError, OSError, ValueError):
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,  # zipfile raises it for a version of the container that it does not know
+        UnicodeDecodeError,
+        EOFError,
+        OSError,
+        ValueError,
+    ):
         return False
 
 

@@ -71,7 +71,7 @@ def open_book(path: Path, place: str, *, limits: Limits) -> Book:
 def _sheet_parts(path: Path) -> dict[str, str]:
     with zipfile.ZipFile(path) as container:
         book = ElementTree.fromstring(container.read("xl/workbook.xml"))  # noqa: S314 - entities were refused before
-        links = ElementTree.fromstring(container.read("xl/_rels/workbook.xml.rels"))  # noqa: S314
+        links = ElementTree.fromstring(container.read("xl/_rels/workbook.xml.rels"))  # noqa: S314 - as above
     targets = {link.get("Id"): (link.get("Target") or "").lstrip("/") for link in links}
     parts = {}
     for element in book.iter():
@@ -88,7 +88,16 @@ def marker(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as container, container.open("docProps/custom.xml") as stream:
             text = stream.read(100_000).decode("utf-8", errors="replace")
-    except (zipfile.BadZipFile, zlib.error, KeyError, OSError, EOFError, NotImplementedError, RuntimeError, ValueError):
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        KeyError,
+        OSError,
+        EOFError,
+        NotImplementedError,  # zipfile raises it for a compression that it does not know
+        RuntimeError,  # zipfile raises it for a part with a password
+        ValueError,
+    ):
         return None
     found = re.search(rf'name="{layout.MARKER}"[^>]*>\s*<[^>]+>([^<]+)<', text)
     return found[1].strip() if found else None

@@ -45,7 +45,7 @@ REFUSED = {
     "GEIS": "impedance",
     "PEIS": "impedance",
     "bio_logic2": "no current",
-    "bio_logic5.mpt": "'XXX' is not a number",
+    "bio_logic5.mpt": "is not a number",  # its maker put three letters in place of each number
     "v1150_CP.mpt": "names the columns",
     "test_02_MB": "reverse the sign",
     "test_04_MB": "reverse the sign",

@@ -22,7 +22,7 @@ from flows.session import Session, open_session
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "tests/flows"))
 
-from lab_kit import AREA, capacity_csv, content, cycler_csv, fill, lab, sheet_of  # noqa: E402
+from lab_kit import AREA, capacity_csv, content, cycler_csv, fill, lab, sheet_of  # noqa: E402 - the path is set above
 
 BROKEN = """
 from flows.intake import cell_file
@@ -334,7 +334,7 @@ def test_a_full_disk_is_a_sentence_and_the_same_command_ends_it(
         return database
 
     file = capacity_csv(tmp_path / "T0001-M1-C1.csv", range(1, 900))
-    real = Ledger.open.__func__  # type: ignore[attr-defined]
+    real = Ledger.open.__func__  # type: ignore[attr-defined]  # mypy takes a class method for a plain function
     before = final(bench)
     with monkeypatch.context() as patch:
         patch.setattr(

@@ -15,14 +15,14 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 sys.path.append(str(ROOT / "tests/flows"))
 
-from lab_kit import AREA, MASS, capacity_csv, content, cycler_csv, fill, lab, sheet_of  # noqa: E402
-from recalculate import capacities  # noqa: E402
+from lab_kit import AREA, MASS, capacity_csv, content, cycler_csv, fill, lab, sheet_of  # noqa: E402 - the path is set above
+from recalculate import capacities  # noqa: E402 - the path is set above
 
-from campaign.trial import read_id  # noqa: E402
-from flows import choose, corrections, keeping, people  # noqa: E402
-from flows.cli import main  # noqa: E402
-from flows.session import Session, now, open_session  # noqa: E402
-from flows.take_in import take_in as take  # noqa: E402
+from campaign.trial import read_id  # noqa: E402 - the path is set above
+from flows import choose, corrections, keeping, people  # noqa: E402 - the path is set above
+from flows.cli import main  # noqa: E402 - the path is set above
+from flows.session import Session, now, open_session  # noqa: E402 - the path is set above
+from flows.take_in import take_in as take  # noqa: E402 - the path is set above
 
 
 def brought(folder: Path) -> list[Path]:
