@@ -104,7 +104,7 @@ class MixturePosterior(Posterior):
         """Turn standard normals (draws x ... x q x 1) into draws, the first ones under the first part and so on."""
         counts = apportion(self.weights, sample_shape.numel())
         roots = stable_cholesky(self.covariances)
-        normals = base_samples.reshape(-1, *self.base_sample_shape).split(counts)  # type: ignore[no-untyped-call]
+        normals = base_samples.reshape(-1, *self.base_sample_shape).split(counts)  # type: ignore[no-untyped-call]  # torch's split is untyped
         draws = [
             self.means[..., k, :, None] + roots[..., k, :, :] @ some for k, some in enumerate(normals) if len(some)
         ]
@@ -116,7 +116,7 @@ class MixturePosterior(Posterior):
         return self.rsample_from_base_samples(shape, torch.randn(shape + self.base_sample_shape, dtype=self.dtype))
 
 
-@GetSampler.register(MixturePosterior)  # type: ignore[untyped-decorator]
+@GetSampler.register(MixturePosterior)  # type: ignore[untyped-decorator]  # BoTorch's register is untyped
 def _sampler(_: MixturePosterior, sample_shape: torch.Size, *, seed: int | None = None) -> SobolQMCNormalSampler:
     return SobolQMCNormalSampler(sample_shape=sample_shape, seed=seed)
 

@@ -90,7 +90,8 @@ class RecipeKernel(Kernel):
         self.layout, self.width = layout, width
         centre, spread = (torch.from_numpy(values) for values in layout.prior())
         self.register_parameter("logs", Parameter(centre.repeat(len(rho2), 1)))
-        self.register_prior("logs_prior", NormalPrior(centre, spread), "logs")  # type: ignore[no-untyped-call]
+        prior = NormalPrior(centre, spread)  # type: ignore[no-untyped-call]  # GPyTorch's priors are untyped
+        self.register_prior("logs_prior", prior, "logs")
         self.register_buffer("rho2", rho2)
         self._tables = [None if table is None else torch.from_numpy(table) for table in layout.descriptor_distance]
 

@@ -72,7 +72,7 @@ class SimulatorMean(Mean):
 
     def __init__(self, kernel: RecipeKernel) -> None:
         """Share the scale with the kernel."""
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # GPyTorch's Mean is untyped
         self._kernel = (kernel,)  # in a tuple: the kernel's parameters are listed once, under the kernel
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,9 +91,10 @@ class ResultNoise(_GaussianLikelihoodBase):
 
     def __init__(self, data: Data, batch: int) -> None:
         """Start at the prior's mean."""
-        super().__init__(noise_covar=Module())  # type: ignore[no-untyped-call, arg-type]
+        super().__init__(noise_covar=Module())  # type: ignore[no-untyped-call, arg-type]  # any module will do
         self.register_parameter("log_sd", Parameter(torch.full((batch, 1), data.log_noise[0], dtype=torch.float64)))
-        self.register_prior("log_sd_prior", NormalPrior(*data.log_noise), "log_sd")  # type: ignore[no-untyped-call]
+        prior = NormalPrior(*data.log_noise)  # type: ignore[no-untyped-call]  # GPyTorch's priors are untyped
+        self.register_prior("log_sd_prior", prior, "log_sd")
         self.known, self.extra = torch.from_numpy(data.variance), torch.from_numpy(data.extra)
 
     def variances(self) -> Tensor:
@@ -157,7 +158,7 @@ class Process(ExactGP, GPyTorchModel):
         k = self.covar_module.forward(self._x, self._x) + torch.diag_embed(self.likelihood.variances())
         mean = self.mean_module(self._x)
         priors = torch.stack(
-            [prior.log_prob(closure(module)).sum(-1) for _, module, prior, closure, _ in self.named_priors()]  # type: ignore[no-untyped-call]
+            [prior.log_prob(closure(module)).sum(-1) for _, module, prior, closure, _ in self.named_priors()]  # type: ignore[no-untyped-call]  # GPyTorch's
         ).sum(0)
         with torch.no_grad():
             chol = stable_cholesky(k)
@@ -231,7 +232,7 @@ def fit(layout: Layout, data: Data, rho2: Sequence[float], *, start: Tensor | No
     if start is not None:
         process = process.moved(start, shares)
     if data.n and steps:
-        mll = ExactMarginalLogLikelihood(process.likelihood, process)  # type: ignore[no-untyped-call]
+        mll = ExactMarginalLogLikelihood(process.likelihood, process)  # type: ignore[no-untyped-call]  # GPyTorch's
         parameters: dict[str, Tensor] = dict(mll.named_parameters())
         centre, spread = hyperprior(layout, data.log_noise)
         low, high = centre - 4.0 * spread, centre + 4.0 * spread

@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 
 import scipy.linalg  # noqa: F401 - its BLAS must be loaded for the controller to find it
 import torch
-from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # ships no types
 
 P = ParamSpec("P")
 R = TypeVar("R")
