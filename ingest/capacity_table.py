@@ -206,32 +206,27 @@ def _capacity(
         if quantity == "capacity_per_area"
         else ("capacity_mAh_g_composite" if of_composite else "capacity_mAh_g")
     )
-    needed = {
-        "capacity_per_mass": ("active mass", facts.active_mass_mg),
-        "capacity_per_area": ("area", facts.area_cm2),
-    }[quantity]
-    scale = needed[1]
+    gram = "gram of composite" if of_composite else "gram of active"
+    per, scale, needed = (
+        ("cm2", facts.area_cm2, "area of the cell")
+        if quantity == "capacity_per_area"
+        else (gram, facts.active_mass_mg, "active mass of the cell")
+    )
     if scale is not None and quantity == "capacity_per_mass":
         scale = scale / 1000.0
         if of_composite:
+            needed = "share of active in the composite"
             scale = None if facts.active_wt_pct is None else scale * 100.0 / facts.active_wt_pct
     if scale is None:
         sentence = (
-            f"{place}: counts per {'gram' if quantity == 'capacity_per_mass' else 'cm2'}, so the {needed[0]} of the "
-            "cell is needed; give it with the cell (a file's own mass is never used)"
+            f"{place}: counts per {per}, so the {needed} is needed; give it with the cell (a file's own is never used)"
         )
         if need_mAh:
             raise Refusal(sentence)
         findings.append(Finding("mass", "flag", sentence))
         return np.full(table.rows, np.nan), values, key
-    gram = "gram of composite" if of_composite else "gram of active"
     findings.append(
-        Finding(
-            "mass",
-            "note",
-            f"{header.text.strip()} was read per {gram if quantity == 'capacity_per_mass' else 'cm2'} and turned "
-            f"into mAh with the cell's {needed[0]}",
-        )
+        Finding("mass", "note", f"{header.text.strip()} was read per {per} and turned into mAh with the {needed}")
     )
     return values * scale, values, key
 
