@@ -201,22 +201,15 @@ def _capacity(
         findings.append(Finding("running", "note", f"the last cycle has no value of {header.text.strip()!r} yet"))
     if quantity == "capacity":
         return values, values, "capacity_mAh"
-    key = (
-        "areal_capacity_mAh_cm2"
-        if quantity == "capacity_per_area"
-        else ("capacity_mAh_g_composite" if of_composite else "capacity_mAh_g")
-    )
-    gram = "gram of composite" if of_composite else "gram of active"
-    per, scale, needed = (
-        ("cm2", facts.area_cm2, "area of the cell")
-        if quantity == "capacity_per_area"
-        else (gram, facts.active_mass_mg, "active mass of the cell")
-    )
-    if scale is not None and quantity == "capacity_per_mass":
-        scale = scale / 1000.0
-        if of_composite:
-            needed = "share of active in the composite"
-            scale = None if facts.active_wt_pct is None else scale * 100.0 / facts.active_wt_pct
+    gram = None if facts.active_mass_mg is None else facts.active_mass_mg / 1000.0
+    if quantity == "capacity_per_area":
+        key, per, scale, needed = "areal_capacity_mAh_cm2", "cm2", facts.area_cm2, "area of the cell"
+    elif not of_composite:
+        key, per, scale, needed = "capacity_mAh_g", "gram of active", gram, "active mass of the cell"
+    else:
+        key, per, needed = "capacity_mAh_g_composite", "gram of composite", "active mass of the cell and its share"
+        share = facts.active_wt_pct
+        scale = None if gram is None or share is None else gram * 100.0 / share
     if scale is None:
         sentence = (
             f"{place}: counts per {per}, so the {needed} is needed; give it with the cell (a file's own is never used)"

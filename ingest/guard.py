@@ -60,34 +60,48 @@ def install(folder: Path) -> None:
     """Refuse, from now on and in this process, code from data, programs, network, and writes outside `folder`."""
     inside = os.path.realpath(folder) + os.sep
 
-    def may_write(target: object) -> bool:
-        if isinstance(target, int):
-            return True
-        if not isinstance(target, str | bytes | os.PathLike):
-            return False
-        path = os.path.realpath(os.fsdecode(target))
-        return path.startswith(inside) or path == os.devnull
-
     def hook(event: str, arguments: tuple[object, ...]) -> None:
-        if event in _REFUSED or event.startswith(_REFUSED_PREFIXES):
-            if event == "ctypes.dlsym" or (event == "ctypes.dlopen" and arguments[0] is None):
-                return
-            raise PermissionError(f"a file being read attempted {event}")
-        if event == "compile" and _from_text(arguments[1]):
-            raise PermissionError("a file being read attempted to compile code")
-        if event == "exec" and _from_text(getattr(arguments[0], "co_filename", "<data>")):
-            raise PermissionError("a file being read attempted to run code")
-        if event == "open":
-            _, mode, flags = arguments
-            writes = any(letter in mode for letter in "wax+") if isinstance(mode, str) else False
-            if (writes or (isinstance(flags, int) and flags & _WRITE_FLAGS)) and not may_write(arguments[0]):
-                raise PermissionError(f"a file being read attempted to write {arguments[0]!r}")
-        if event in _WRITES and not all(
-            may_write(target) for target in arguments[:2] if isinstance(target, str | bytes)
-        ):
-            raise PermissionError(f"a file being read attempted {event}")
+        attempted = attempt(event, arguments, inside=inside)
+        if attempted is not None:
+            raise PermissionError(f"a file being read attempted {attempted}")
 
     sys.addaudithook(hook)
+
+
+def attempt(event: str, arguments: tuple[object, ...], *, inside: str) -> str | None:
+    """Say what an audit event attempts that no file may; None where it is harmless.
+
+    Args:
+        event: its name, as in https://docs.python.org/3/library/audit_events.html
+        arguments: its arguments.
+        inside: the folder that may be written, its path ending in a separator.
+    """
+    if event in _REFUSED or event.startswith(_REFUSED_PREFIXES):
+        looks_up = event == "ctypes.dlsym" or (event == "ctypes.dlopen" and arguments[0] is None)
+        return None if looks_up else event
+    if event == "compile" and _from_text(arguments[1]):
+        return "to compile code"
+    if event == "exec" and _from_text(getattr(arguments[0], "co_filename", "<data>")):
+        return "to run code"
+    if event == "open":
+        target, mode, flags = arguments
+        writes = isinstance(mode, str) and any(letter in mode for letter in "wax+")
+        if (writes or (isinstance(flags, int) and flags & _WRITE_FLAGS)) and not _may_write(target, inside):
+            return f"to write {target!r}"
+    if event in _WRITES and not all(
+        _may_write(path, inside) for path in arguments[:2] if isinstance(path, str | bytes)
+    ):
+        return event
+    return None
+
+
+def _may_write(target: object, inside: str) -> bool:
+    if isinstance(target, int):
+        return True
+    if not isinstance(target, str | bytes | os.PathLike):
+        return False
+    path = os.path.realpath(os.fsdecode(target))
+    return path.startswith(inside) or path == os.devnull
 
 
 def _from_text(filename: object) -> bool:

@@ -336,6 +336,11 @@ def test_mean_voltages_and_left_out_cycles_of_a_table(tmp_path):
     assert found.cycles["charge_state"].tolist() == ["absent"] * 2
 
 
+def test_per_gram_of_composite_never_passes_for_per_gram_of_active(tmp_path):
+    found = ingest.inspect(write(tmp_path / "t.csv", "cycle,discharge_capacity_mAh_g_composite\n1,300\n"))
+    assert found.flagged and found.cycles[["discharge_capacity_mAh", "discharge_capacity_mAh_g"]].isna().all(axis=None)
+
+
 def test_the_last_cycle_without_a_value_goes_on(tmp_path):
     found = ingest.inspect(write(tmp_path / "t.csv", "cycle,discharge capacity (mAh)\n1,1.0\n2,NA\n"))
     assert found.cycles["discharge_state"].tolist() == ["complete", "absent"]
@@ -374,7 +379,10 @@ TABLES_REFUSED = {
     "an earlier cycle": ("cycle,Qdis (mAh)\n2,1\n1,1\n", "row 3, column 'cycle': cycle 1 comes after cycle 2"),
     "no area": ("cycle,Qdis (mAh/cm2)\n1,1\n", "counts per cm2, so the area of the cell is needed"),
     "no mass": ("cycle,Qdis (mAh/g)\n1,1\n", "counts per gram of active, so the active mass of the cell is needed"),
-    "no share": ("cycle,Qdis_mAh_g_composite\n1,1\n", "counts per gram of composite, so the share of active"),
+    "no share": (
+        "cycle,Qdis_mAh_g_composite\n1,1\n",
+        "counts per gram of composite, so the active mass of the cell and its share",
+    ),
 }
 
 
