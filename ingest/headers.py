@@ -42,7 +42,7 @@ SERIES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
                 "potential",
                 "cellvoltage",
                 "cellpotential",
-                "ewece",
+                "eweece",
                 "vol",
             ),
         ),
