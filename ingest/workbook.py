@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import stat
 import zipfile
@@ -138,12 +137,12 @@ def pairs(book: Book) -> dict[str, str]:
     for sheet in book.reader.sheet_names:
         if "info" not in sheet.lower():
             continue
-        rows = book.rows(sheet, count=12)
-        for names, values in itertools.pairwise(rows):
+        rows = iter(book.rows(sheet, count=12))
+        for names in rows:
             if sum(isinstance(name, str) and name != "" for name in names) >= 4:
                 found |= {
                     str(name).strip().lower().replace(" ", "_"): str(value).strip()
-                    for name, value in zip(names, values, strict=True)
+                    for name, value in zip(names, next(rows, [""] * len(names)), strict=True)
                     if name != ""
                 }
     return found

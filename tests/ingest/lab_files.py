@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+import ingest
+from ingest import tasks, understand
+
 Steps = list[tuple[float, float]]
 
 CASES: dict[str, tuple[Steps, list[float | None], list[float | None]]] = {
@@ -67,3 +70,14 @@ def write(path: Path, text: str | bytes) -> Path:
 def table(header: str, rows: list[list[object]], delimiter: str = ",") -> str:
     """Return a delimited text table."""
     return "\n".join([header, *[delimiter.join(str(cell) for cell in row) for row in rows]]) + "\n"
+
+
+def understood(folder: Path, raw: str | bytes, **arguments: object) -> dict[str, object]:
+    """Return what the parsing process would say of these bytes, without the process."""
+    (folder / "input").write_bytes(raw if isinstance(raw, bytes) else raw.encode())
+    return understand.cycler(folder, ingest.Limits(), {**tasks._REHEARSED, "name": "f", **arguments})
+
+
+def capacities(found: dict[str, dict[str, list[float]]]) -> list[float]:
+    """Return the discharge capacities of what was understood."""
+    return found["cycles"]["discharge_capacity_mAh"]
