@@ -1,6 +1,7 @@
 """Mutation testing of store/ and ingest/ that ends: a random sample, and for each mutant only the tests that run its line.
 
-    python tests/sabotage/mutate.py --folder /tmp/mutation [--minutes 9] [--part 0/2]      again until it says that it is done
+    python tests/sabotage/mutate.py --folder /tmp/mutation [--minutes 9] [--part 0/2] [--package ingest] [--seed 1]
+                                                                                      again until it says that it is done
     python tests/sabotage/mutate.py --folder /tmp/mutation --report [--survivors]
 
 The first call copies the repository, runs the tests of `TESTS` once and notes which lines of the two packages each test
@@ -42,12 +43,14 @@ from run import scratch_copy
 
 PACKAGES = ("store", "ingest")
 LEFT_OUT = ("store/migrations/",)
-TESTS = (
-    "tests/store", "tests/ingest", "tests/reliability/test_disasters.py", "tests/reliability/test_writers.py",
-    "tests/reliability/test_orders.py", "tests/hostile/test_hostile_files.py",
-    "tests/flows/test_lab_files.py", "tests/flows/test_lab_sheets.py", "tests/flows/test_inbox.py",
-    "tests/flows/test_lab_loop.py", "tests/flows/test_ledger_commands.py",
-)  # fmt: skip
+FLOWS = tuple(
+    f"tests/flows/test_{name}.py" for name in ("lab_files", "lab_sheets", "inbox", "lab_loop", "ledger_commands")
+)
+RELIABILITY = tuple(f"tests/reliability/test_{name}.py" for name in ("disasters", "writers", "orders"))
+TESTS = {
+    "store": ("tests/store", *RELIABILITY, *FLOWS),
+    "ingest": ("tests/ingest", "tests/hostile/test_hostile_files.py", "tests/hostile/test_guard.py", *FLOWS),
+}
 OWN_PROCESS = ("ingest/child.py", "ingest/sandbox.py")
 SLOW_S = 10.0
 """Tests slower than this are left out: the state machine, the sweeps."""
@@ -140,10 +143,10 @@ class Notes:
                 file.write(json.dumps(note) + "\n")
 
 
-def trace_tests(copy: Path, out: Path, *, traced: bool) -> None:
+def trace_tests(copy: Path, out: Path, packages: tuple[str, ...], *, traced: bool) -> None:
     """Run every test file once in a fork of its own; what was noted in an earlier call is kept."""
     done = {json.loads(line)["test"].split("::")[0] for line in out.open()} if out.exists() else set()
-    folders = [copy / name for name in TESTS]
+    folders = [copy / name for package in packages for name in TESTS[package]]
     files = [path for place in folders for path in ([place] if place.is_file() else sorted(place.glob("test_*.py")))]
     for name in sorted({str(path.relative_to(copy)) for path in files} - done):
         worker = os.fork()
@@ -286,10 +289,10 @@ def fate(mutant: Mutant, copy: Path, tests: list[str], limit_s: float) -> tuple[
         (copy / ".tmp").mkdir(exist_ok=True)
 
 
-def drawn(copy: Path, seed: int) -> list[Mutant]:
-    """All mutants of the packages in a random order, those of the two packages taking turns."""
+def drawn(copy: Path, seed: int, packages: tuple[str, ...]) -> list[Mutant]:
+    """All mutants of the packages in a random order, those of two packages taking turns."""
     orders = []
-    for package in PACKAGES:
+    for package in packages:
         found = [
             mutant
             for path in sorted((copy / package).rglob("*.py"))
@@ -340,6 +343,7 @@ def main() -> int:
         "--sample", type=int, default=10**6, help="how many mutants in all (default: until told to stop)"
     )
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--package", choices=PACKAGES, help="only this one (a folder of its own for each choice)")
     parser.add_argument(
         "--part", default="0/1", help="this process takes every n-th mutant: 0/2 and 1/2 run side by side"
     )
@@ -351,6 +355,7 @@ def main() -> int:
     if asked.report:
         return report(folder, survivors=asked.survivors)
     stop_at = time.monotonic() + 60 * asked.minutes
+    packages = (asked.package,) if asked.package else PACKAGES
     part, parts = map(int, asked.part.split("/"))
     copy = folder / f"copy{part}"
     if not copy.exists():
@@ -365,12 +370,12 @@ def main() -> int:
         importlib.import_module(name)
     if part == 0:
         for name in ("timed", "traced"):
-            trace_tests(copy, folder / f"{name}.jsonl", traced=name == "traced")
+            trace_tests(copy, folder / f"{name}.jsonl", packages, traced=name == "traced")
     if asked.minutes == 0:
         return 0
     chosen, fates = Chosen(folder, copy), folder / f"fates{part}.jsonl"
     done = {json.loads(line)["number"] for line in fates.open()} if fates.exists() else set()
-    order = drawn(copy, asked.seed)
+    order = drawn(copy, asked.seed, packages)
     of = Counter(mutant.file.split("/")[0] for mutant in order)
     wanted = None
     if asked.again:
