@@ -27,11 +27,11 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-from models import cell, cell_box, cell_full, cell_mesh, cell_numba, cell_scaled, parameters, physics  # noqa: E402
-from models.cell import CellDesign, HalfCycle  # noqa: E402
-from models.cell_steps import Tolerances  # noqa: E402
-from models.inputs import encode  # noqa: E402
-from models.random_recipes import random_recipes  # noqa: E402
+from models import cell, cell_box, cell_full, cell_mesh, cell_numba, cell_scaled, parameters, physics  # noqa: E402 - after the thread count and the path are set
+from models.cell import CellDesign, HalfCycle  # noqa: E402 - after the thread count and the path are set
+from models.cell_steps import Tolerances  # noqa: E402 - after the thread count and the path are set
+from models.inputs import encode  # noqa: E402 - after the thread count and the path are set
+from models.random_recipes import random_recipes  # noqa: E402 - after the thread count and the path are set
 
 OUT = Path(__file__).parent / "out"
 DEFAULT = Tolerances()
@@ -56,10 +56,10 @@ def _join(parts: list[CellDesign]) -> CellDesign:
     return CellDesign(*(torch.cat(column) for column in zip(*(part.tensors() for part in parts), strict=True)))
 
 
-def cycle(design: CellDesign, **options: object) -> tuple[HalfCycle, HalfCycle]:
+def cycle(design: CellDesign, **options: Any) -> tuple[HalfCycle, HalfCycle]:
     """A discharge and the charge after it."""
-    down = cell_full.half_cycle(design, start=None, direction=+1, **options)  # type: ignore[arg-type]
-    return down, cell_full.half_cycle(design, start=down, direction=-1, **options)  # type: ignore[arg-type]
+    down = cell_full.half_cycle(design, start=None, direction=+1, **options)
+    return down, cell_full.half_cycle(design, start=down, direction=-1, **options)
 
 
 def by_pybamm(design: CellDesign, nodes: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -17,6 +17,7 @@ import tempfile
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import ingest
 from ingest import sandbox
+from ingest.limits import Limits
 
 OUT = Path(__file__).parent / "out"
 CURRENT_MA = 0.67
@@ -128,14 +130,14 @@ def alone(kind: str, path: Path) -> list[float]:
 
 def ours(path: Path) -> tuple[list[float], float]:
     """Return wall seconds, CPU seconds and peak MiB of `ingest.inspect` (child included), and the worst error of a capacity."""
-    answers: list[dict[str, float]] = []
+    answers: list[dict[str, Any]] = []
     asked = sandbox._ask
 
-    def ask(*arguments: object) -> dict[str, float]:
-        answers.append(asked(*arguments))  # type: ignore[arg-type]
+    def ask(request: dict[str, Any], limits: Limits, name: str) -> dict[str, Any]:
+        answers.append(asked(request, limits, name))
         return answers[-1]
 
-    sandbox._ask = ask  # type: ignore[assignment]
+    sandbox._ask = ask
     begun = time.perf_counter()
     found = ingest.inspect(path)
     wall = time.perf_counter() - begun

@@ -28,7 +28,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 import numpy as np  # noqa: E402 - after the thread count is set
-import pandas as pd  # noqa: E402
+import pandas as pd  # noqa: E402 - after the thread count is set
 
 LIMIT = 60
 WITHIN = 0.05

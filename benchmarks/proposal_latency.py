@@ -26,8 +26,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # for everybody: more threads are
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent)]
 
 import numpy as np  # noqa: E402 - after the thread count is set
-import pandas as pd  # noqa: E402
-from optimiser_problems import Problem, draw_problem, measure  # noqa: E402
+import pandas as pd  # noqa: E402 - after the thread count is set
+from optimiser_problems import Problem, draw_problem, measure  # noqa: E402 - after the thread count is set
 
 SIZES, BATCHES = (10, 50, 200, 1000), (1, 4)
 Ask = Callable[[int], Any]

@@ -93,8 +93,9 @@ def _solve(
 ) -> tuple[Tensor, ...]:
     """Charge passed, mean voltage, curve, end state and status of one chunk."""
     mesh = cell_mesh.build(edges)
-    outputs: tuple[Tensor, ...] = _Solve.apply(scaled, state, mesh, direction, tolerances, backend)  # type: ignore[no-untyped-call]
-    passed, voltage, end, charge, status = outputs
+    passed, voltage, end, charge, status = _Solve.apply(  # type: ignore[no-untyped-call]  # torch has no types here
+        scaled, state, mesh, direction, tolerances, backend
+    )
     # the steps stay where they were, but for the end of the last
     last = charge >= charge[:, -1:]
     charge = torch.where(last, passed[:, None], charge)

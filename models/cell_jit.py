@@ -12,7 +12,7 @@ import os
 from typing import Any, Final
 
 import numba
-from llvmlite import ir  # type: ignore[import-untyped]
+from llvmlite import ir  # type: ignore[import-untyped]  # llvmlite ships no types
 from numba import types
 from numba.extending import intrinsic
 

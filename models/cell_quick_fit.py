@@ -112,7 +112,8 @@ def _fit(side: Side, cells: Solved, *, steps: int) -> Weights:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, 1e-5)
     for _ in range(steps):
         optimiser.zero_grad()
-        _loss(side, known.take(torch.randint(0, known.design.n, (_BATCH,))), w).backward()  # type: ignore[no-untyped-call]
+        loss = _loss(side, known.take(torch.randint(0, known.design.n, (_BATCH,))), w)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no types here
         optimiser.step()
         schedule.step()
     with torch.no_grad():

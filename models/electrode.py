@@ -98,7 +98,7 @@ def lump(x: Inputs, powder: Powder, *, contact: Tensor, cycle: Tensor | float, p
     grown = 1 + p["resistance_growth_100"] * (cycle - 1) / 99
     area = composite.contact_area * hot
     shift = p["li_in_potential_V"] - x.anode_V_vs_Li
-    fields: Sequence[Tensor] = torch.broadcast_tensors(  # type: ignore[no-untyped-call]
+    fields: Sequence[Tensor] = torch.broadcast_tensors(  # type: ignore[no-untyped-call]  # torch has no types here
         x.current_mA_cm2,
         active + own + 1e-6,
         length_cm / composite.ionic_conductivity_S_cm,

@@ -190,7 +190,7 @@ def _read(group: _Group, p: Values, fidelity: Fidelity) -> dict[int, Tensor]:
     if group.last:
         followed = run(group.inputs, p, last=group.last, fidelity=fidelity)
     else:
-        followed = Run(prepare(group.inputs, p), None, None)  # type: ignore[arg-type]
+        followed = Run(prepare(group.inputs, p), None, None)  # type: ignore[arg-type]  # nobody reads a cycle of these
     out: dict[int, Tensor] = {}
     for reading in group.readings:
         values = reading.reader(group.inputs, followed, p, reading.cycle)

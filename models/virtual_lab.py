@@ -32,6 +32,7 @@ from campaign import materials as campaign_materials
 from campaign import outcome, recipe
 from campaign.errors import Refusal
 from campaign.materials import Materials
+from campaign.parameter import Numeric
 from campaign.space import SearchSpace
 from campaign.spec import Objective, OutcomeBound
 from models import observables
@@ -207,7 +208,8 @@ class VirtualLab:
         self._sd = FIELD_SD[level]
         self._remembered: dict[str, Floats] = {}
         space = self.question.space
-        names = space["sse"].levels if "sse" in space.names else (str(self.question.conditions["sse"]),)  # type: ignore[union-attr]
+        levels = {category.name: category.levels for category in space.categories}
+        names = levels["sse"] if "sse" in levels else (str(self.question.conditions["sse"]),)
         self._fade = None if level == "faithful" else draw_fade(self._root, names)
         self.turned = self._what_is_turned(names) if level == "wrong" else "nothing"
 
@@ -399,7 +401,8 @@ _DESIGN = frozenset(recipe.DESIGN_COLUMNS)
 
 def _range(space: SearchSpace, name: str) -> tuple[float, float]:
     parameter = space[name]
-    return float(parameter.low), float(parameter.high)  # type: ignore[union-attr]
+    assert isinstance(parameter, Numeric)
+    return parameter.low, parameter.high
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

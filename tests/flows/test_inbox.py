@@ -89,7 +89,7 @@ def test_a_kill_at_any_instant_is_made_good_by_the_next_tick(
         raise KeyboardInterrupt
 
     def die_after(*args: object, **words: object) -> None:
-        take_once(*args, **words)  # type: ignore[arg-type]  # passed on as it came
+        take_once(*args, **words)  # type: ignore[arg-type]  # handed on as it came  # passed on as it came
         raise KeyboardInterrupt
 
     take_once = take_in.take_in

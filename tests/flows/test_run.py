@@ -53,7 +53,8 @@ def test_a_second_run_continues_and_writes_nothing_twice(write_campaign: Write, 
     session = open_session(write_campaign(("trials: 6", "trials: 8")))
     tick.run(session)
     assert len(own_trials(session)) == 8
-    assert session.ledger.spec("small")[0] == 2  # type: ignore[index]
+    known = session.ledger.spec("small")
+    assert known is not None and known[0] == 2
     assert own_trials(session)["campaign_version"].to_list() == [1] * 6 + [2] * 2
 
 

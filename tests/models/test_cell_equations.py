@@ -104,7 +104,7 @@ class MethodOfLines:
         def left(q: float, z: Array) -> float:
             return self.sign * (self.voltage(q, z) - self.p[9])
 
-        left.terminal = True  # type: ignore[attr-defined]
+        left.terminal = True  # type: ignore[attr-defined]  # how scipy marks an event
         done = solve_ivp(
             self.right_side, (0.0, 1.2), start, method="BDF", jac=self.jacobian, events=left,
             rtol=1e-6, atol=1e-8, dense_output=True,

@@ -107,7 +107,7 @@ def test_powder_comes_with_every_mix(biased):
 
 def test_an_unknown_level_is_refused():
     with pytest.raises(Refusal, match="faithful, biased, wrong"):
-        VirtualLab(0, "honest")  # type: ignore[arg-type]
+        VirtualLab(0, "honest")  # type: ignore[arg-type]  # what the test is about
 
 
 FILE = """

@@ -39,7 +39,7 @@ import os, sys, time
 sys.path.insert(0, sys.argv[1])
 import campaign, store, ingest, flows.cli, flows.take_in, flows.inbox, flows.tick, flows.session, flows.cli.lab, flows.cli.run
 import flows.cli.people, flows.cli.corrections, flows.choose, flows.answer
-exec(sys.argv[2])
+exec(sys.argv[2])  # BROKEN above or nothing: the sabotage must stand in the forking process, whose children are the commands
 for line in sys.stdin:
     words = line.rstrip("\\n").split("\\t")
     child = os.fork()
