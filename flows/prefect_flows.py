@@ -30,7 +30,7 @@ def tick_flow(campaign: str) -> str:
     """One tick of a campaign file: the deployment that a schedule fires.
 
     Returns:
-        What was done, in a line.
+        What was done: a line of counts, and a line for each sentence.
     """
     session = open_session(campaign)
     result = steps.tick(session, call=as_task)
@@ -60,7 +60,8 @@ def run_flow(progress: Progress | None = None, started: Callable[[], None] | Non
 
 
 def _markdown(session: Session, result: TickResult) -> str:
-    lines = [f"**{summary(result)}**", ""]
+    done, *sentences = summary(result).splitlines()
+    lines = [f"**{done}**", "", *(f"- {sentence}" for sentence in sentences)]
     lines += [f"- proposed {name}" for name in result.proposed]
     lines += [f"- evaluated {name}" for name in result.evaluated]
     lines += ["", f"Report: `{session.settings.reports(session.name) / 'report.html'}`"]

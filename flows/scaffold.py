@@ -79,6 +79,10 @@ def write(folder: Path) -> list[Path]:
     campaign, settings, sheet = (
         folder / name for name in ("campaign.yaml", machine.FILE_NAME, "lab_sheet_template.xlsx")
     )
+    if folder.suffix.lower() in (".yaml", ".yml"):
+        raise Refusal(
+            f"{folder} is a name for a file; init makes a folder and puts campaign.yaml into it: init {folder.stem}"
+        )
     for path in (campaign, settings, sheet):
         if path.exists():
             raise Refusal(f"{path} exists already; choose another folder, nothing was written")

@@ -170,11 +170,9 @@ def _lease(session: Session) -> Iterator[Lease | None]:
 
 
 def summary(result: TickResult) -> str:
-    """Say what a tick did, in a line."""
-    if result.busy:
-        return "; ".join(result.sentences)
+    """Say what a tick did: one line of counts, and below it each sentence on a line of its own."""
     done = f"proposed {len(result.proposed)}, evaluated {len(result.evaluated)}, took in {len(result.taken_in)}"
-    return "; ".join([done, *result.sentences])
+    return "\n".join(([] if result.busy else [done]) + list(result.sentences))
 
 
 def states(trials: pd.DataFrame) -> dict[str, int]:

@@ -20,6 +20,8 @@ _COARSE_CURRENT = 0.02
 _PIECES = 20
 MAX_CE = 3.0
 MAX_THEORY = 10.0
+MAX_CAPACITY_MAH = 1e6
+"""A thousand ampere hours: no cell of a lab, whatever its mass (the largest real file that we read holds 5 Ah)."""
 HIGH_SHARE, LOW_SHARE = 1.5, 0.005
 
 
@@ -261,6 +263,10 @@ def plausible(cycles: list[Row], facts: CellFacts, *, start: Start, place: str) 
             amount = row[f"{kind}_capacity_mAh"]
             if np.isfinite(amount) and amount < 0:
                 raise Refusal(f"{place}: cycle {row['cycle']} has a negative {kind} capacity ({amount:.4g} mAh)")
+            if np.isfinite(amount) and amount > MAX_CAPACITY_MAH:
+                raise Refusal(
+                    f"{place}: cycle {row['cycle']} {kind} gave {amount:.4g} mAh, more than any cell of a lab; is the unit right?"
+                )
             if theory and np.isfinite(amount):
                 findings += _against_theory(
                     float(amount), theory, f"cycle {row['cycle']} {kind}", place, int(row["cycle"])

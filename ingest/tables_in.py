@@ -19,6 +19,7 @@ from campaign.recipe import DESIGN_COLUMNS, TEXT_COLUMNS, complete
 from ingest import numbers, sandbox
 from ingest.headers import parse
 from ingest.limits import Limits
+from ingest.sheet_columns import outcome_column
 from ingest.spreadsheet_text import bare
 
 _NOTES = ("label", "source", "doi", "note", "date", "cell_id")
@@ -199,4 +200,9 @@ def _outcome(cell: Any, place: str, row: int, column: str) -> float:
     value = _number(cell, place, row, column)
     if value < 0:
         raise Refusal(f"{place}, row {row}, column {column!r}: {value:g} is negative; it must be 0 or more")
+    high = outcome_column(column).high
+    if value > high:
+        raise Refusal(
+            f"{place}, row {row}, column {column!r}: {value:g} is not possible; expected 0 to {high:g}; is the unit right?"
+        )
     return value

@@ -14,7 +14,7 @@ from campaign.names import nearest
 from campaign.recipe import PROTOCOL_COLUMNS, RECIPE_COLUMNS, TEXT_COLUMNS
 from campaign.trial import SubjectId, read_id
 from store import schema
-from store.recording import ensure, finite
+from store.recording import ensure, measured
 from store.write import Write, canonical, write
 
 AMENDABLE: Mapping[str, tuple[str, ...]] = {
@@ -34,7 +34,7 @@ def design_part(values: Mapping[str, Any], columns: tuple[str, ...], place: str)
             raise Refusal(f"{place}: column {name!r} is not known here: {nearest(str(name), columns)}")
         if value is None or (isinstance(value, float) and math.isnan(value)):
             continue
-        part[name] = str(value) if name in TEXT_COLUMNS else finite(value, f"{place}, column {name}")
+        part[name] = str(value) if name in TEXT_COLUMNS else measured(value, f"{place}, column {name}")
     return part
 
 
@@ -101,7 +101,7 @@ def cell_values(values: Mapping[str, Any], place: str) -> dict[str, Any]:
     checked: dict[str, Any] = {}
     for name, value in values.items():
         if name in ("active_mass_mg", "area_cm2") and value is not None:
-            checked[name] = finite(value, f"{place}, {name}")
+            checked[name] = measured(value, f"{place}, {name}")
             if checked[name] <= 0:
                 raise Refusal(f"{place}, {name}: {checked[name]:g} is not possible; it must be more than 0")
         else:

@@ -69,7 +69,7 @@ def _cell(value: Any, name: str, label: Hashable) -> Any:
     if name == "ended_at":
         return _instant(value, f"row {label}, column {name}")
     if name in _NUMBERS:
-        return finite(value, f"row {label}, column {name}")
+        return measured(value, f"row {label}, column {name}")
     return bool(value) if name == "partial" else str(value)
 
 
@@ -78,6 +78,22 @@ def _instant(value: Any, place: str) -> str:
         return in_utc(datetime.fromisoformat(str(value))).isoformat(timespec="microseconds")
     except ValueError as error:
         raise Refusal(f"{place}: {value!r} is no time; write it like 2026-03-01T09:30+00:00") from error
+
+
+LARGEST = 1e12
+"""Beyond it lies no quantity of a lab in our units, and the sums of squares of a model would lose all other digits."""
+
+
+def measured(value: Any, place: str) -> float:
+    """A float that is finite and no larger than anything that is measured.
+
+    Raises:
+        Refusal: names the place.
+    """
+    number = finite(value, place)
+    if abs(number) > LARGEST:
+        raise Refusal(f"{place}: {number:g} is larger than anything that is measured; is the unit right?")
+    return number
 
 
 def finite(value: Any, place: str) -> float:

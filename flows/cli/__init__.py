@@ -12,6 +12,7 @@ from importlib import import_module
 import click
 
 from campaign.errors import Refusal
+from flows import memory
 
 _COMMANDS = {
     "init": ("start", "write a commented campaign file and a lab sheet template"),
@@ -100,3 +101,8 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except memory.ERRORS as error:
+        if not memory.ran_out(error):
+            raise
+        click.echo(f"mixwright: {memory.sentence()}", err=True)
+        sys.exit(1)

@@ -75,7 +75,8 @@ def tick(campaign: str, as_json: bool) -> None:
 
         line = steps.summary(steps.tick(open_session(campaign)))
     if as_json:
-        emit_json({"tick": line})
+        done, *sentences = line.splitlines()
+        emit_json({"tick": done, "sentences": sentences})
     else:
         click.echo(line)
 
@@ -114,6 +115,9 @@ def _print_evidence(session: Session) -> None:
     from flows import evidence
 
     known = evidence.learnable(session.reader, session)
+    if not known.trials:
+        note("nothing was measured in this space and protocol yet: the first recipes are spread over the space")
+        return
     trials = session.ledger.trials(session.name).loc[known.trials]
     note(f"chosen from {len(known.trials)} measured results in this space and protocol:")
     shown = known.recipes.join(known.values).assign(trial=known.trials, evaluator=trials["evaluator"].to_list())

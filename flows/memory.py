@@ -1,0 +1,35 @@
+"""Memory that ran out, told in a sentence: each library says it in its own way, and none of them says what to do."""
+
+from __future__ import annotations
+
+import resource
+
+ERRORS = (MemoryError, RuntimeError, ImportError, OSError)
+"""What is raised where memory runs out: by Python and numpy, by torch, by a library that cannot be loaded, by the system."""
+_WORDS = (
+    "can't allocate memory",  # torch's allocator
+    "cannot allocate memory",  # the system (ENOMEM)
+    "failed to map segment",  # the loader of shared libraries
+    "bad_alloc",  # C++
+    "can't start new thread",  # no room for another stack
+    "out of memory",
+)
+
+
+def ran_out(error: BaseException | None) -> bool:
+    """Say whether an error, or one that it came from, means that memory ran out."""
+    while error is not None:
+        if isinstance(error, MemoryError) or any(word in str(error).lower() for word in _WORDS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def sentence() -> str:
+    """What ran out and what to do; every write of the ledger is whole or not there, so the same command goes on."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    allowed = "" if limit == resource.RLIM_INFINITY else f" (this process may use {limit >> 20} MiB, see ulimit -v)"
+    return (
+        f"memory ran out{allowed}; what was recorded is kept and nothing is half-written: close other programs, raise the "
+        "limit or take a machine with more, then the same command continues"
+    )
