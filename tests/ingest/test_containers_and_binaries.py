@@ -122,6 +122,7 @@ def archive(path, compression=zipfile.ZIP_DEFLATED, **parts):
 ZIPS = {
     "unpacks to too much": ({"a": bytes(3 << 20)}, Limits(unpacked_MiB=2), r"f: unpacks to 3 MiB; the limit is 2 MiB"),
     "bomb": ({"a": bytes(11 << 20)}, Limits(), "its part 'a' unpacks to [0-9]+ times its size; the limit is 200"),
+    "large and hardly packed": ({"a": np.random.default_rng(0).bytes(11 << 20)}, Limits(), None),
     "small and well packed": ({"a": bytes(9 << 20)}, Limits(), None),
     "a path": ({"a/../b": b""}, Limits(), r"holds a part with a path for a name \('a/../b'\)"),
     "a path of Windows": ({"a\\..\\b": b""}, Limits(), "holds a part with a path for a name"),

@@ -146,6 +146,8 @@ def test_cells_are_bounded_locked_and_explained_where_they_are_typed(tmp_path):
     for header, at in column.items():
         fixed = header in ("trial", "check") or header.startswith("asked")
         assert page.cell(2, at).protection.locked == fixed
+        assert (page.cell(1, at).fill.fgColor.rgb == page["A1"].fill.fgColor.rgb) == fixed
+        assert (page.cell(2, at).fill.fgColor.rgb == page["A2"].fill.fgColor.rgb) == fixed
         assert not page.cell(42, at).protection.locked and page.cell(43, at).protection.locked
         words = ("trial", "check", *(f"asked {name}" for name in ("active", "SSE", "carbon", "mixer", "anode")))
         is_text = header in (

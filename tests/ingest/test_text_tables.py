@@ -360,3 +360,36 @@ def test_a_full_temporary_folder_is_a_sentence(tmp_path, monkeypatch):
         Refusal, match=r"the temporary folder .* cannot be used \(No space left on device\); free some room"
     ):
         ingest.inspect(write(tmp_path / "a.csv", TABLE))
+
+
+class Reader:
+    """Stands for the reading process: says what it is told to, or ends."""
+
+    def __init__(self, answer):
+        (ours, self.stdin_end), (self.stdout_end, theirs) = os.pipe(), os.pipe()
+        self.asked, self.answers = os.fdopen(ours, "rb"), os.fdopen(theirs, "wb")
+        self.stdin, self.stdout = os.fdopen(self.stdin_end, "wb"), os.fdopen(self.stdout_end, "rb")
+        self.answers.write(answer)
+        self.answers.close()
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked"),
+    [([b"", b'{"exit": 0}\n'], 2), ([b'{"exit": 0}\n'], 1), ([b"", b"", b'{"exit": 0}\n'], 2)],
+)
+def test_a_reading_process_that_ends_is_asked_again_once(monkeypatch, answers, asked):
+    readers, stopped = [Reader(answer) for answer in answers], []
+    waiting = iter(readers)
+    monkeypatch.setattr(sandbox, "_server", lambda: next(waiting))
+    monkeypatch.setattr(sandbox, "_stop", stopped.append)
+    if len(answers) > 2:
+        with pytest.raises(Refusal, match="f: the reading process ended without an answer; try again"):
+            sandbox._ask({"task": "x"}, LIMITS, "f")
+    else:
+        assert sandbox._ask({"task": "x"}, LIMITS, "f") == {"exit": 0}
+    assert stopped == [reader for reader, answer in zip(readers, answers, strict=True) if not answer]
+    for number, reader in enumerate(readers):
+        reader.stdin.close()
+        assert (reader.asked.readline() == b'{"task": "x"}\n') == (number < asked)
+        reader.stdout.close()
+        reader.asked.close()

@@ -49,9 +49,11 @@ FLOWS = tuple(
 RELIABILITY = tuple(f"tests/reliability/test_{name}.py" for name in ("disasters", "writers", "orders"))
 TESTS = {
     "store": ("tests/store", *RELIABILITY, *FLOWS),
-    "ingest": ("tests/ingest", "tests/hostile/test_hostile_files.py", "tests/hostile/test_guard.py", *FLOWS),
+    "ingest": ("tests/ingest", "tests/hostile/test_hostile_files.py", "tests/hostile/test_guard.py", FLOWS[2]),
 }
 OWN_PROCESS = ("ingest/child.py", "ingest/sandbox.py")
+UNTRACED = {"ingest/guard.py": ("planted_code", "closes_its_doors"), "ingest/child.py": ("closes_its_doors",)}
+"""Tests that look at these files from a process of their own, where no tracer sees the lines: chosen by name."""
 SLOW_S = 10.0
 """Tests slower than this are left out: the state machine, the sweeps."""
 BUDGET_S = 12.0
@@ -234,6 +236,8 @@ class Chosen:
                 if word.search(line)
             ]
         found = set().union(*(self.of_line.get(place, set()) for place in places))
+        words = UNTRACED.get(mutant.file, ())
+        found |= {test for test in self.seconds if any(word in test for word in words)}
         ordered = sorted(found or self.of_file.get(mutant.file, set()), key=self.seconds.__getitem__)
         total, kept = 0.0, []
         for test in ordered:
