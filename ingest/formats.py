@@ -189,12 +189,25 @@ def _arbin_res(table: Table) -> Found:
 
 def _text(path: Path, place: str, *, limits: Limits) -> Found:
     document = text.document(place, path.read_bytes())
+    _refuse_layers(document)
     line = header_line(document)
     if line is None:
         raise Refusal(_no_header(document))
     _refuse_data_above(document, line)
     table = text.table(document, header_line=line, limits=limits)
     return from_table(table, metadata=_metadata(document.head(line)))
+
+
+def _refuse_layers(document: text.Document) -> None:
+    """Refuse Neware's layered export: the headers of cycles, steps and records stand below each other, each further in."""
+    lines = [line for line in document.head(8) if line.strip()][:3]
+    for mark in text.DELIMITERS:
+        further_in = len(lines) == 3 and lines[1].startswith(mark) and lines[2].startswith(mark * 2)
+        if further_in and "step" in lines[1].lower() and lines[0].lower().lstrip('"').startswith("cycle"):
+            raise Refusal(
+                f"{document.place}: is Neware's layered export (cycle, step and record rows in one table); export it "
+                "again unlayered, as .ndax or as plain record CSV"
+            )
 
 
 def _refuse_data_above(document: text.Document, line: int) -> None:
@@ -261,11 +274,6 @@ def _no_header(document: text.Document) -> str:
     lines = [line for line in document.head(50) if line.strip()]
     if not lines:
         return f"{document.place}: holds no text"
-    if any("Cycle ID" in line or "Step ID" in line for line in lines[:4]) and "Record ID" in " ".join(lines[:4]):
-        return (
-            f"{document.place}: is Neware's layered export (cycle, step and record rows in one table); export it "
-            "again unlayered, as .ndax or as plain record CSV"
-        )
     widest = max(lines, key=lambda line: max(line.count(mark) for mark in text.DELIMITERS))
     mark = max(text.DELIMITERS, key=widest.count)
     cells = [parse(cell.strip().strip('"')) for cell in widest.split(mark)][:30]

@@ -24,7 +24,7 @@ SERIES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
     {
         "time_s": (
             "time",
-            ("testtime", "totaltime", "elapsedtime", "timetotal", "runtime", "elapsed", "time", "test", "t"),
+            ("testtime", "totaltime", "elapsedtime", "timetotal", "runtime", "elapsed", "time", "seconds", "test", "t"),
         ),
         "step_time_s": ("time", ("steptime", "relativetime", "step", "time")),
         "current_mA": ("current", ("current", "i", "amps", "amp", "cur", "iavg", "meancurrent")),
@@ -82,7 +82,17 @@ SERIES: Mapping[str, tuple[str, tuple[str, ...]]] = MappingProxyType(
         "state": ("", ("state", "status", "steptype", "mode", "md", "stepname")),
         "wall": (
             "",
-            ("datetime", "date", "timestamp", "dpttime", "realtime", "absolutetime", "systemtime", "datetimeutc"),
+            (
+                "datetime",
+                "dateandtime",
+                "date",
+                "timestamp",
+                "dpttime",
+                "realtime",
+                "absolutetime",
+                "systemtime",
+                "datetimeutc",
+            ),
         ),
     }
 )

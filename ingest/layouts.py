@@ -24,6 +24,8 @@ class Layout:
     """Unit of a series quantity where the header carries none."""
     unsigned_current: bool = False
     """True where the current may come without sign and the state (C, D, R) gives the direction."""
+    net_counter: bool = False
+    """True where `Capacity` counts net charge: up on charge, down on discharge."""
     spelled: tuple[str, ...] = ()
     """Where given, some header starts with one of these: the label of the format itself."""
 
@@ -63,6 +65,11 @@ LAYOUTS = (
         "neware",
         frozenset({"totaltime", "steptype", "current", "voltage"}),
         MappingProxyType({"time_s": "s", "step_time_s": "s"}),
+    ),
+    Layout(
+        "novonix",
+        frozenset({"runtime", "steptime", "current", "potential", "capacity", "circuittemperature"}),
+        net_counter=True,
     ),
     Layout("bdf", frozenset({"testtime", "voltage", "current"}), spelled=("test time / ", "test_time_")),
 )

@@ -80,6 +80,8 @@ def read(table: Table) -> tuple[str, Series]:
     counters = {name: _counter(table, headers, at[name], name, layout) for name in _COUNTERS}
     if layout.format == "biologic-mpt":
         counters["counter_mAh"] = None
+    if layout.net_counter:
+        counters["throughput_mAh"], counters["counter_mAh"] = counters["counter_mAh"], None
     series = Series(
         time_s=time,
         current_mA=current,
@@ -121,7 +123,9 @@ def _unit(table: Table, header: Header, quantity: str, layout: Layout) -> str:
 
 
 def _spelled_in_name(name: str) -> str | None:
-    return {"amps": "A", "amp": "A", "volts": "V", "volt": "V", "amphr": "Ah", "amphour": "Ah"}.get(name)
+    return {"seconds": "s", "amps": "A", "amp": "A", "volts": "V", "volt": "V", "amphr": "Ah", "amphour": "Ah"}.get(
+        name
+    )
 
 
 def _column(
