@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from campaign.errors import Refusal
 from campaign.materials import Materials
@@ -16,37 +18,13 @@ from campaign.names import nearest
 CARBON_PLUS_ACTIVE_WT_PCT = 50.0
 """Published composition rule: SSE 50 wt%, so carbon = 50 - active."""
 
-PUBLISHED_RECIPE: Mapping[str, Any] = MappingProxyType(
-    {
-        "speed_rpm": 2000.0,
-        "time_h": 5.0,
-        "active": "S",
-        "active_wt_pct": 22.75,
-        "sse": "LPSCl",
-        "sse_wt_pct": 50.0,
-        "carbon": "KB+C45",
-        "premill_h": 0.0,
-        "premill_speed_rpm": 0.0,
-        "heat_C": math.nan,
-        "heat_h": 0.0,
-        "mixer": "AR-100",
-        "ball_ratio": 5.0,
-        "duty": 0.5,
-    }
-)
-"""The recipe of the paper (doi 10.1126/science.adt1882); what a caller leaves out takes this value."""
+_PUBLISHED = yaml.safe_load((Path(__file__).parent / "published.yaml").read_text(encoding="utf-8"))
 
-PUBLISHED_PROTOCOL: Mapping[str, Any] = MappingProxyType(
-    {
-        "loading_mg_cm2": 4.0,
-        "current_mA_cm2": 0.67,
-        "cycles": 100,
-        "stack_pressure_MPa": 70.0,
-        "temperature_C": 25.0,
-        "anode": "Li-In",
-    }
-)
-"""The protocol of the paper: 4 mg S cm-2 at 0.67 mA cm-2, 25 degC, 70 MPa, Li-In."""
+PUBLISHED_RECIPE: Mapping[str, Any] = MappingProxyType(_PUBLISHED["recipe"])
+"""The recipe of the paper; what a caller leaves out takes this value."""
+
+PUBLISHED_PROTOCOL: Mapping[str, Any] = MappingProxyType(_PUBLISHED["protocol"])
+"""The protocol of the paper: loading and current, temperature, pressure, anode."""
 
 RECIPE_COLUMNS = (*list(PUBLISHED_RECIPE)[:6], "carbon_wt_pct", *list(PUBLISHED_RECIPE)[6:])
 PROTOCOL_COLUMNS = tuple(PUBLISHED_PROTOCOL)

@@ -39,7 +39,7 @@ class SearchSpace:
 
     def __post_init__(self) -> None:
         if not self.parameters:
-            raise Refusal("the space is empty; name at least one parameter, e.g. speed_rpm: (400, 2000)")
+            raise Refusal("the space is empty; name at least one parameter, e.g. speed_rpm: (400, 1600)")
         for constraint in self.constraints:
             for name in constraint.names:
                 self._require(name, f"constraint {constraint.text!r}")

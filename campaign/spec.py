@@ -291,7 +291,7 @@ def _check_space(space: Any, path: Path, lines: Mapping[tuple[str | int, ...], i
         return  # pydantic says that the key is missing
     where = f"{path}, line {_line(('space',), lines)}"
     if not isinstance(space, dict) or not space:
-        raise Refusal(f"{where}: space must list what to vary, such as `speed_rpm: {{low: 400, high: 2000}}`")
+        raise Refusal(f"{where}: space must list what to vary, such as `speed_rpm: {{low: 400, high: 1600}}`")
     for name, item in space.items():
         where = f"{path}, line {_line(('space', name), lines)}"
         if name not in recipe.DESIGN_COLUMNS:

@@ -39,6 +39,7 @@ from models import observables
 from models.ageing import protection
 from models.electrode import active_charge_share, sse_capacity_mAh_cm2, theoretical_capacity_mAh_cm2
 from models.inputs import Inputs, encode, with_cycle_axis
+from models.limits import BOX
 from models.parameters import Parameters, Values, load
 from models.physics import Run, run
 from models.record import discharge_at
@@ -154,7 +155,12 @@ def published_question(materials: Materials | None = None) -> Question:
         name for name, sse in stock.electrolytes.items() if sse.window_low_V_vs_Li <= 2.2 and sse.conductivity_mS_cm
     ]
     space = SearchSpace.of(
-        {"speed_rpm": (400, 2000), "time_h": (0.5, 12), "active_wt_pct": (15, 40), "sse": usable},
+        {
+            "speed_rpm": (400, BOX["speed_rpm"].high),
+            "time_h": (0.5, BOX["time_h"].high),
+            "active_wt_pct": (BOX["active_wt_pct"].low, BOX["active_wt_pct"].high),
+            "sse": usable,
+        },
         steps={"speed_rpm": 25, "time_h": 0.25, "active_wt_pct": 0.25},
     )
     shared = {**recipe.PUBLISHED_RECIPE, **recipe.PUBLISHED_PROTOCOL}
