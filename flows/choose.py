@@ -13,7 +13,7 @@ import pandas as pd
 
 from campaign.space import SearchSpace
 from campaign.trial import OPEN, Decision
-from flows import evidence, lab_cost, stock, under_test
+from flows import evidence, lab_cost, memory, stock, under_test
 from flows.calibration import parameters_of
 from flows.evidence import Evidence
 from flows.session import Session, now, who
@@ -46,6 +46,7 @@ def chooser(session: Session, reader: Reader, space: SearchSpace | None = None) 
     """
     from surrogate import Optimiser
 
+    memory.require(memory.FIT_MIB)
     spec = session.spec
     goals = {objective.outcome: objective.goal for objective in spec.objectives}
     bounds = [

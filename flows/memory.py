@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import resource
 
 ERRORS = (MemoryError, RuntimeError, ImportError, OSError)
@@ -14,6 +15,22 @@ _WORDS = (
     "can't start new thread",  # no room for another stack
     "out of memory",
 )
+
+
+FIT_MIB = 512
+"""What a proposal maps beside its libraries [est]: 240 MiB are too little for four results, 512 enough for a campaign's."""
+
+
+def require(mib: int) -> None:
+    """See before a fit that there is room for it: OpenBLAS looks for room for minutes, and then ends the process by itself.
+
+    Raises:
+        MemoryError: so much more memory cannot be had.
+    """
+    try:
+        mmap.mmap(-1, mib << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except OSError as error:
+        raise MemoryError(f"{mib} MiB more cannot be had ({error.strerror})") from error
 
 
 def ran_out(error: BaseException | None) -> bool:

@@ -139,7 +139,7 @@ def test_any_size_of_memory_ends_in_a_sentence_or_in_the_proposal(bench: Session
         before = bench.ledger.trials("bench")
         command = [("propose", "campaign.yaml", "-q", 1), ("tick", "campaign.yaml")][turn % 2]
         if turn % 3:
-            code, _, err = ended(bench, WARM, int(2 ** chance.uniform(0, 9)), *command)
+            code, _, err = ended(bench, WARM, int(2 ** chance.uniform(0, 11)), *command)
         else:
             code, _, err = ended(bench, COLD, *command, limit_MiB=chance.randrange(60, 2600))
         ends[
