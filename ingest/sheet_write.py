@@ -70,12 +70,7 @@ def write_sheet(
         raise Refusal(f"trial {trials.index[trials.index.duplicated()][0]} stands twice in the list for the sheet")
     if not (math.isfinite(batch_mass_g) and batch_mass_g > 0):
         raise Refusal(f"batch mass {batch_mass_g:g} g must be more than 0")
-    if path.suffix.lower() != ".xlsx":
-        raise Refusal(f"{path.name}: a lab sheet is an Excel file; give it a name that ends in .xlsx")
-    if path.exists():
-        raise Refusal(f"{path}: exists already; it may hold what the lab typed, so choose another name")
-    if not path.parent.exists():
-        raise Refusal(f"{path.parent}: this folder does not exist")
+    refuse_place(path)
     designs = complete(trials[[name for name in trials.columns if name in DESIGN_COLUMNS]])
     states = trials["state"] if "state" in trials else pd.Series("issued", index=trials.index)
     book = xlsxwriter.Workbook(
@@ -91,6 +86,16 @@ def write_sheet(
         book.close()
     except xlsxwriter.exceptions.FileCreateError as error:
         raise Refusal(f"{path}: cannot be written ({error})") from None
+
+
+def refuse_place(path: Path) -> None:
+    """Refuse a place where no lab sheet can be written; asked before trials are proposed for it, too."""
+    if path.suffix.lower() != ".xlsx":
+        raise Refusal(f"{path.name}: a lab sheet is an Excel file; give it a name that ends in .xlsx")
+    if path.exists():
+        raise Refusal(f"{path}: exists already; it may hold what the lab typed, so choose another name")
+    if not path.parent.exists():
+        raise Refusal(f"{path.parent}: this folder does not exist")
 
 
 class _Writer:

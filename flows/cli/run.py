@@ -95,8 +95,11 @@ def propose(campaign: str, q: int, sheet: Path | None, as_json: bool) -> None:
     """
     from flows import choose, history, lab_sheet
     from flows.session import open_session
+    from ingest.sheet_write import refuse_place
 
     session = open_session(campaign)
+    if sheet is not None:
+        refuse_place(sheet)
     history.import_history(session)
     if session.spec.evaluator == "lab":
         _print_evidence(session)

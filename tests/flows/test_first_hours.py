@@ -36,6 +36,15 @@ def test_a_proposal_from_nothing_says_that_nothing_was_measured(bench: Session, 
     assert err == "nothing was measured in this space and protocol yet: the first recipes are spread over the space\n"
 
 
+def test_a_sheet_that_cannot_be_written_is_refused_before_trials_are_proposed_for_it(bench: Session, run: Run) -> None:
+    seq = bench.ledger.seq
+    Path("next.xlsx").touch()
+    for name, reason in (("next.xlsx", "exists already"), ("a.csv", "ends in .xlsx"), ("no/a.xlsx", "does not exist")):
+        code, out, err = run("propose", "campaign.yaml", "-q", 6, "--sheet", name)
+        assert code == 1 and reason in err and not out
+    assert bench.ledger.seq == seq
+
+
 def test_a_tick_says_each_sentence_on_a_line_of_its_own(bench: Session) -> None:
     folder = bench.settings.inbox("bench")
     folder.mkdir(parents=True)
