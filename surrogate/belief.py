@@ -31,7 +31,7 @@ from surrogate.warp import STRAIGHT, Warp, bent
 
 Floats = npt.NDArray[np.float64]
 
-TRUST_GRID = ((0.0, 0.3), (0.5, 0.2), (0.85, 0.25), (0.97, 0.25))
+TRUST_GRID = ((0.0, 0.3), (0.4, 0.25), (0.7, 0.25), (0.9, 0.2))
 """Shares rho^2 and their weights before data [est]; tuned on the synthetic problems of benchmarks/, seeds 0-99."""
 COLD_STEPS, WARM_STEPS = 80, 8
 """Steps of L-BFGS from the priors' means, and from the kernel of an earlier belief."""

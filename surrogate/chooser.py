@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -29,7 +29,9 @@ Floats = npt.NDArray[np.float64]
 Cost = Callable[[pd.DataFrame], npt.ArrayLike]
 
 FINALISTS = 400
-"""Candidates that joint draws decide between."""
+"""Candidates that joint draws may decide between."""
+JUDGED = 128
+"""Of these, so many for every recipe asked for: those with the highest marginal promise."""
 INCUMBENTS = 40
 """Tried recipes that may still be the best: those with the highest means."""
 REPLICABLE = 10
@@ -61,11 +63,19 @@ class Situation:
     base: Floats
     cost: Cost | None
     slips: Slips | None = None
+    only: Mapping[int, Floats] = field(default_factory=dict)
+    """Columns of categories, and the names that alone may be chosen now."""
 
     @property
     def wanted(self) -> list[str]:
         """Names of the objectives that are modelled."""
         return [objective.name for objective in self.goals.objectives if not objective.known]
+
+    def admitted(self, x: Floats) -> Floats:
+        """Return those of m recipes whose names may be chosen now."""
+        for column, names in self.only.items():
+            x = x[np.isin(x[:, column], names)]
+        return x
 
     def known(self, x: Floats) -> dict[str, Floats]:
         """Return the objectives that the recipe itself decides (m each, larger is better)."""
@@ -143,7 +153,7 @@ def choose(situation: Situation, n: int, *, seed: int) -> list[Pick]:
     finalists = promising(situation, rng, at_least=2 * n)
     if not len(finalists):
         return []
-    again = None if several else replicate(situation, finalists)
+    again = None if several or situation.only else replicate(situation, finalists)
     picks = [again] if again is not None else []
     incumbents = best_tried(situation)
     pending = situation.pending
@@ -153,7 +163,7 @@ def choose(situation: Situation, n: int, *, seed: int) -> list[Pick]:
         torch.manual_seed(seed)
         acquisition = Promise(situation, incumbents, seed=seed).acquisition()
         while len(picks) < n and len(finalists) and (several or len(pending) < FEW_PENDING):
-            found, _ = optimize_acqf_discrete(acquisition, q=1, choices=torch.from_numpy(finalists))
+            found, _ = optimize_acqf_discrete(acquisition, q=1, choices=torch.from_numpy(finalists[: JUDGED * n]))
             x = found[0].numpy()
             picks.append(_improving(situation, x, np.vstack([incumbents, pending]), rng))
             pending = np.vstack([pending, x])
@@ -223,7 +233,8 @@ def promising(situation: Situation, rng: np.random.Generator, *, at_least: int =
     most = max(FINALISTS, at_least)
     several = len(situation.goals.objectives) > 1
     score = _scalarised(situation, rng) if several else _marginal(situation)
-    found = candidates.search(situation.space, situation.base, best_tried(situation)[:8], score, size=2 * most, rng=rng)
+    base, anchors = (situation.admitted(x) for x in (situation.base, best_tried(situation)[:8]))
+    found = candidates.search(situation.space, base, anchors, score, size=2 * most, rng=rng)
     used = np.vstack([situation.tried, situation.pending])
     return found[~candidates.member(found, used)][:most]
 

@@ -19,7 +19,7 @@ from surrogate import candidates
 from surrogate.answer import STOP_BELOW, Stopping, Window, pareto, recommended, ridge, stopping, window
 from surrogate.belief import Belief, learn
 from surrogate.chooser import Cost, Pick, Situation, choose
-from surrogate.design import first_recipes, first_size
+from surrogate.design import TEST_EVERY, TEST_OFTEN, first_recipes, first_size, untested
 from surrogate.diagnostics import Diagnostics, diagnose
 from surrogate.feasibility import Feasibility
 from surrogate.goals import Goals
@@ -34,8 +34,7 @@ Floats = npt.NDArray[np.float64]
 FORMAT: Final = 1
 """Version of the saved file."""
 DISTRUST: Final = 0.2
-"""Under so much trust in the prior the first recipes are spread over the space as if there were none; tuned on
-benchmarks/optimiser_problems.py, seeds 0-99."""
+"""Under so much trust in the prior the names that it condemns are tried sooner."""
 MILESTONE: Final = 100
 """Up to so many trials every fit starts afresh; beyond, from the fit at 100, 200, 400, … trials."""
 _NOT_HANDED: Final = object()
@@ -327,16 +326,33 @@ class Optimiser:
     def _choose(self, n: int) -> list[Pick]:
         history = self._history
         rng = self._rng(0)
-        under_way = np.vstack([history.x[~history.failed], history.pending])
-        # A prior that the first results refute leaves a campaign that knows nothing: it then starts like one.
-        trusted = any(prior.width for prior in self._priors.values()) and self.trust >= DISTRUST
-        start = 0 if trusted else first_size(self._space)
         used = np.vstack([history.x, history.pending])
-        first = first_recipes(self._space, self._base, used, min(n, max(0, start - len(under_way))), rng)
+        # With a prior a model chooses from the first recipe on, and tests the prior; without one it has nothing to go by.
+        start = 0 if self._informed else first_size(self._space)
+        under_way = len(used) - int(history.failed.sum())
+        first = first_recipes(self._space, self._base, used, min(n, max(0, start - under_way)), rng)
         picks = [Pick(x, "spread") for x in first]
-        if len(picks) < n:
-            picks += choose(self._situation(first), n - len(picks), seed=int(rng.integers(2**31)))
+        while len(picks) < n:
+            ahead = np.array([pick.x for pick in picks]).reshape(-1, used.shape[1])
+            count, only = self._next_test(ahead, n - len(picks)) if self._informed else (n - len(picks), {})
+            found = choose(self._situation(ahead, only), count, seed=int(rng.integers(2**31)))
+            picks += found
+            if not found:
+                break
         return self._padded(picks, n)
+
+    @property
+    def _informed(self) -> bool:
+        return any(prior.width for prior in self._priors.values())
+
+    def _next_test(self, ahead: Floats, n: int) -> tuple[int, dict[int, Floats]]:
+        """Return how many of n recipes to choose now, and the names that they must have, if the prior is to be tested."""
+        history = self._history
+        answered = np.vstack([history.x[~history.failed], history.pending, ahead])
+        names = untested(self._space, self._base, answered, history.x[history.failed])
+        every = TEST_EVERY if self.trust >= DISTRUST else TEST_OFTEN
+        free = every - 1 - (len(history.x) + len(history.pending) + len(ahead)) % every if names else n
+        return (min(n, free), {}) if free else (1, names)
 
     def _padded(self, picks: list[Pick], n: int) -> list[Pick]:
         """A space with fewer recipes than asked for gives replicates, the least tried first."""
@@ -346,7 +362,7 @@ class Optimiser:
             picks = [*picks, Pick(self._base[int(np.argmin(counts))], "replicate")]
         return picks
 
-    def _situation(self, further: Floats | None = None) -> Situation:
+    def _situation(self, further: Floats | None = None, only: Mapping[int, Floats] | None = None) -> Situation:
         history = self._history
         succeeded = ~history.failed
         pending = history.pending if further is None else np.vstack([history.pending, further])
@@ -360,6 +376,7 @@ class Optimiser:
             self._base,
             self._cost,
             self._slips,
+            only or {},
         )
 
     def _rng(self, purpose: int) -> np.random.Generator:

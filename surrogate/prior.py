@@ -15,6 +15,7 @@ import pandas as pd
 
 from campaign.errors import Refusal
 from campaign.names import nearest
+from campaign.parameter import Category
 from campaign.space import SearchSpace
 from surrogate.warp import BEND, SLIGHTLY, STRAIGHT, Warp
 
@@ -24,6 +25,12 @@ REFERENCE_RECIPES = 256
 
 FACTOR = 3.0
 """Outcomes that differ by less than this factor over the space are as well told on a straight scale [est]."""
+NAME_FREEDOM, MOST_NAMES = 0.7, 8
+"""Prior sd of the factor by which a simulator's differences between names may be off (-1: their ranking is turned round)
+[est], and up to how many names of a category they are looked at: each costs a question."""
+NUMBER_FREEDOM = 0.25
+"""Prior sd of the share of a numeric parameter's effect that is turned round (1: its low end behaves like its high end); by
+the log density of recipes not told, on biased and wrong labs with seeds 0-9."""
 FLAT = 1e-12
 """A prior whose spread over the space is below this share of its size says the same everywhere."""
 
@@ -39,12 +46,13 @@ class Prior:
     """A user's prior for one outcome, asked once per recipe.
 
     Attributes:
-        width: number of features, 1 + draws; 0 where there is no prior, or where it says the same everywhere.
+        width: number of features, 1 + parameters + draws; 0 where there is no prior, or it says the same everywhere.
     """
 
     def __init__(self, function: PriorFunction | None, space: SearchSpace, *, sign: float = 1.0) -> None:
         self._function, self._space, self._sign = function, space, sign
         self._memory: dict[bytes, Floats] = {}
+        self._turned_memory: dict[bytes, Floats] = {}
         self._unit = 1.0
         self.width = 0
         self._straight = STRAIGHT
@@ -54,16 +62,64 @@ class Prior:
             self._scale()
 
     def features(self, x: Floats, *, side: float | None = None) -> Floats:
-        """Return n x width features of n encoded recipes: the mean, then each draw's departure from it.
+        """Return n x width features of n encoded recipes: the mean, its doubts (`_doubts`), each draw's departure.
 
-        They have unit variance over the space; with a `side` of 0 they are bent first, as the outcome is.
+        The mean has unit variance over the space; with a `side` of 0 all are bent first, as the outcome is.
         """
         if not self.width or not len(x):
             return np.zeros((len(x), self.width))
         zero, warp = (0.0, self._straight) if side is None else self._bent(side)
         raw = warp.to(self._raw(x) - zero)
         mean = raw.mean(axis=0)
-        return np.vstack([mean, (raw - mean) / np.sqrt(len(raw))]).T
+        return np.vstack([mean, self._doubts(x, zero, warp), (raw - mean) / np.sqrt(len(raw))]).T
+
+    def _doubts(self, x: Floats, zero: float, warp: Warp) -> Floats:
+        """Return parameters x n directions in which the simulator's mean may be wrong as a whole, one a parameter.
+
+        Of a category its departure from the mean over all names, of a number what turning it round would change. A
+        simulator that is wrong about one parameter is then mended there, and keeps its word about the others.
+        """
+        here = warp.to(self._raw(x).mean(axis=0) - zero)
+        turned = np.split(warp.to(self._turned(x) - zero), np.cumsum(self._turns)[:-1], axis=1)
+        names = [isinstance(parameter, Category) for parameter in self._space.parameters]
+        return np.stack(
+            [
+                NAME_FREEDOM * (here - values.mean(axis=1)) if named else NUMBER_FREEDOM * (values[:, 0] - here)
+                for values, named in zip(turned, names, strict=True)
+            ]
+        )
+
+    @property
+    def _turns(self) -> list[int]:
+        """How many other recipes each parameter is looked at by: all names (itself alone where too many), a number once."""
+        return [
+            len(p.choices) if isinstance(p, Category) and len(p.choices) <= MOST_NAMES else 1
+            for p in self._space.parameters
+        ]
+
+    def _turned(self, x: Floats) -> Floats:
+        """Return the prior's mean at n recipes with one parameter turned (n x sum of `_turns`), asked once per recipe.
+
+        Where the turned recipe is not allowed the recipe itself stands in.
+        """
+        x = np.ascontiguousarray(np.round(x, 12))
+        keys = [row.tobytes() for row in x]
+        new = [i for i, key in enumerate(keys) if key not in self._turned_memory]
+        if new:
+            turned = np.repeat(x[new][:, None], sum(self._turns), axis=1)
+            k = 0
+            for j, (parameter, count) in enumerate(zip(self._space.parameters, self._turns, strict=True)):
+                if not isinstance(parameter, Category):
+                    turned[:, k, j] = np.clip(1.0 - turned[:, k, j], 0.0, 1.0)
+                elif count > 1:
+                    turned[:, k : k + count, j] = np.arange(count)
+                k += count
+            flat = turned.reshape(-1, x.shape[1])
+            barred = ~self._space.feasible(self._space.restore(flat))
+            flat[barred] = np.repeat(x[new], sum(self._turns), axis=0)[barred]
+            means = _fill(self._call(flat), self._typical).mean(axis=0).reshape(len(new), -1)
+            self._turned_memory |= {keys[i]: row for i, row in zip(new, means, strict=True)}
+        return np.stack([self._turned_memory[key] for key in keys])
 
     def log_spread(self, side: float) -> float:
         """Return the sd over the space of the prior bent to one side, in factors of e."""
@@ -109,7 +165,7 @@ class Prior:
         self._straight, self._reference = _standard(STRAIGHT, raw), reference
         self._extremes = np.array([raw.mean(axis=0).min(), raw.mean(axis=0).max()])
         if self._straight.scale > FLAT:
-            self.width = 1 + len(raw)
+            self.width = 1 + len(self._space.parameters) + len(raw)
 
     def _raw(self, x: Floats) -> Floats:
         """Return draws x n values, asking the function only for recipes that it has not been asked for."""

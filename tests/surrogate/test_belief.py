@@ -52,11 +52,30 @@ def test_trust_goes_to_a_good_simulator_and_leaves_a_bad_one():
 def test_a_good_simulator_predicts_better_than_none_in_any_unit():
     new = Optimiser(BOX).space.sample(64, seed=9)
     errors = {}
-    for name, prior in (("none", None), ("good", ensemble), ("scaled", lambda r: 3 + 0.01 * ensemble(r))):
+    priors = {
+        "none": None,
+        "good": ensemble,
+        "unit": lambda r: 0.01 * ensemble(r),
+        "zero": lambda r: 3 + 0.01 * ensemble(r),
+    }
+    for name, prior in priors.items():
         predicted = told(8, prior=prior).predict(new)["mean"]
         errors[name] = float(np.sqrt(((predicted - truth(new)) ** 2).mean()))
-    assert errors["good"] < 0.7 * errors["none"]
-    assert errors["scaled"] == pytest.approx(errors["good"], rel=0.1)
+    assert errors["unit"] == pytest.approx(errors["good"], rel=1e-3)
+    assert max(errors["good"], errors["zero"]) < 0.1 * errors["none"]
+
+
+def test_a_simulator_that_ranks_the_names_wrongly_is_mended_there_and_keeps_its_word_about_numbers():
+    def steep(recipes, names="ABC"):
+        return truth(recipes) / recipes.sse.map(BONUS) * recipes.sse.map(dict(zip(names, (0.1, 0.3, 1.0), strict=True)))
+
+    new, errors = Optimiser(BOX).space.sample(64, seed=9), {}
+    for name, prior in (("none", None), ("turned", lambda r: np.outer([0.9, 1.0, 1.1], steep(r, "CBA")))):
+        opt = Optimiser(BOX, prior=prior)
+        recipes = opt.space.sample(10, seed=3)
+        opt.tell(recipes, steep(recipes))
+        errors[name] = float(np.sqrt(((opt.predict(new)["mean"] - steep(new)) ** 2).mean()))
+    assert errors["turned"] < 0.3 * errors["none"]
 
 
 def test_a_refuted_simulator_leaves_predictions_about_as_good_as_none():

@@ -34,6 +34,16 @@ def test_finds_the_top_of_a_hill_over_numbers_and_names():
     assert (opt.trials.speed_rpm % 25 == 0).all()
 
 
+def test_names_that_a_prior_condemns_are_tried_once_while_it_is_still_trusted():
+    def wrong(recipes):
+        value = 1.0 + hill(recipes) - recipes.sse.map({"A": 0.0, "B": 1.5, "C": 1.2}).to_numpy(float)
+        return np.stack([value, 1.1 * value, 0.9 * value])
+
+    opt = run(Optimiser(BOX, prior=wrong, seed=1), 8)
+    assert set(opt.trials.sse) == {"A", "B", "C"}
+    assert run(opt, 6).recommend().iloc[0].sse == "B"
+
+
 def test_the_same_history_gives_the_same_proposals_also_after_save_and_load(tmp_path):
     first, second = (run(Optimiser(BOX, seed=5), 7) for _ in range(2))
     first.save(tmp_path / "opt.json")
