@@ -48,6 +48,12 @@ def take(session: Session, file: Kept, said: Said) -> Taken:
     if said.amend and not said.why.strip():
         raise Refusal("--amend needs a reason: --why 'what was wrong', so that the history can be understood later")
     assigned = whose.find_cell(session, file.name, said=said.cell)
+    known = _where_taken(session, file)
+    if assigned.cell is None and known is not None:
+        return Taken(
+            f"{file.name}: was taken in before for {known}, by whatever name; nothing has changed",
+            (str(read_id(known).trial),),
+        )
     if assigned.cell is None:
         looked = look(file)
         if looked.cell_id:
@@ -67,8 +73,11 @@ def record(session: Session, file: Kept, name: str, said: Said) -> Taken:
     """Record a file whose cell is known."""
     cell = cells.cell_of(session, name)
     known = _where_taken(session, file)
-    if known == name and not (said.finished or said.amend or said.facts):
-        return Taken(f"{file.name}: was taken in before for {name}; nothing has changed", (cell.trial.id,))
+    if known == name and not (said.finished or said.amend):
+        doubts = cells.doubts_with(session, cell, said.facts) if said.facts else []
+        again = _correct_facts(session, cell, said, file) or "nothing has changed"
+        sentence = f"{file.name}: was taken in before for {name}; {again}"
+        return Taken(sentence, (cell.trial.id,), tuple(doubts), flagged=bool(doubts))
     if known not in (None, name):
         raise Refusal(
             f"{file.name}: was taken in for {known}; if it belongs to {name}, move it: "
@@ -86,8 +95,25 @@ def record(session: Session, file: Kept, name: str, said: Said) -> Taken:
     rows.refuse_without_capacity(found, new.table, name)
     doubts = cells.refuse_impossible(new.table, facts, cells.loading_mg_cm2(cell, said.facts), found.name)
     doubts += cells.mass_doubts(cell, said.facts, usual_area_cm2=session.spec.lab.cell_area_cm2)
+    beside = rows.against(new.table, _history(session, cell, said), name)
+    if len(beside.contradicting) and related.kind != "extends" and not said.amend:
+        raise Refusal(
+            f"{file.name}: differs from what {name} has already: {beside.sentence}. Nothing was taken. If the new file is "
+            "right, repeat with --amend --why '…'"
+        )
     again = _correct_facts(session, cell, said, file)
-    return _write(session, file, found, cell, related, new, said, doubts, again)
+    return _write(session, file, found, cell, related, new, said, beside, doubts, again)
+
+
+def _history(session: Session, cell: Cell, said: Said) -> pd.DataFrame:
+    """Every row of the ledger, and those of this cell as they will stand with the mass and area that came with the file."""
+    history = session.ledger.cycling(session.name, with_excluded=True, superseded=True)
+    follow = cells.rows_with(session.ledger, cell, said.facts) if said.facts else None
+    if follow is None:
+        return history
+    newest = history[history["subject"].eq(cell.id)].drop_duplicates("cycle", keep="last").set_index("cycle")
+    newest.update(follow.set_index("cycle")[[*cells.AREAL, *cells.AREAL.values()]])
+    return pd.concat([history, newest.reset_index()], ignore_index=True)
 
 
 def read(file: Kept, cell: Cell, facts: CellFacts, *, finished: bool) -> CyclingFile:
@@ -139,20 +165,15 @@ def _write(
     related: versions.Relation,
     new: rows.CellRows,
     said: Said,
+    beside: rows.Against,
     doubts: list[str],
     again: str,
 ) -> Taken:
     ledger, name, key = session.ledger, cell.id, f"file {file.sha256} {cell.id}"
     standing = ledger.cycling(session.name, with_excluded=True)
-    beside = rows.against(new.table, ledger.cycling(session.name, with_excluded=True, superseded=True), name)
-    if len(beside.contradicting) and related.kind == "extends" and not said.amend:
+    if len(beside.contradicting) and not said.amend:
         # The file's past is unchanged, so a person corrected these cycles in the ledger: that stands.
         new = replace(new, table=new.table.drop(beside.contradicting.index))
-    elif len(beside.contradicting) and not said.amend:
-        raise Refusal(
-            f"{file.name}: differs from what {name} has already: {beside.sentence}. Nothing was taken. If the new file is "
-            "right, repeat with --amend --why '…'"
-        )
     if len(beside.typed):
         key_typed = f"{key} over typed {_digest(beside.typed)}"
         ledger.amend(

@@ -92,3 +92,25 @@ def test_what_is_larger_than_anything_measured_is_refused_at_every_door(
         code, _, err = run("amend", "campaign.yaml", *words, "--why", "x")
         assert code == 1 and ("larger than anything" in err or "is the unit, or" in err), err
     assert run("amend", "campaign.yaml", "T0003-M1-C1", "--set", f"active_mass_mg={MASS}", "--why", "x")[0] == 0
+
+
+def test_an_area_that_comes_with_a_file_is_taken_with_it_or_not_at_all(
+    bench: Session, run: Run, tmp_path: Path
+) -> None:
+    q = [3.0, 2.9]
+    week1 = cycler_csv(tmp_path / "T0001-M1-C1.csv", q, last_share=0.5)
+    week2 = cycler_csv(tmp_path / "T0001-M1-C1_w2.csv", [*q, 2.8])
+    for file in (week1, week2):
+        assert run("ingest", "campaign.yaml", file, "--area-cm2", AREA)[0] == 0
+    code, out, err = run("ingest", "campaign.yaml", week1, "--area-cm2", 2 * AREA)
+    assert code == 0 and "was taken in before for T0001-M1-C1; area_cm2 1.6 noted, 3 cycles reckoned again" in out, err
+    other = tmp_path / "T0001-M1-C1_other.csv"
+    other.write_text("cycle,discharge capacity (mAh)\n1,2.5\n2,2.4\n3,2.3\n")
+    seq = bench.ledger.seq
+    code, out, err = run("ingest", "campaign.yaml", other, "--area-cm2", AREA)
+    assert code == 1 and "Nothing was taken" in err and bench.ledger.seq == seq
+    assert bench.ledger.cells("bench").loc["T0001-M1-C1", "area_cm2"] == 2 * AREA
+    renamed = tmp_path / "what was this.csv"
+    renamed.write_bytes(week2.read_bytes())
+    code, out, err = run("ingest", "campaign.yaml", renamed)
+    assert code == 0 and "was taken in before for T0001-M1-C1, by whatever name" in out and bench.ledger.seq == seq
