@@ -103,6 +103,16 @@ def test_counters_without_a_usable_unit_or_with_gaps_are_left_aside():
     ]
 
 
+def test_what_counts_or_names_has_no_unit_of_a_quantity():
+    _, found = understood(
+        plain() | {name: [1, 1, 1, 2, 2, 2] for name in ("Cycle (h)", "Date (h)", "Ns (V)", "Mode (V)")}
+    )
+    assert found.vendor_cycle is None and found.wall_s is None and found.step is None
+    states = maccor(["D"] * 6, [1] * 6)
+    unsigned = {("State (V)" if name == "State" else name): cells for name, cells in states.items()}
+    assert understood(unsigned)[1].current_mA.tolist() == [1000] * 6
+
+
 def test_the_better_name_wins_wherever_it_stands():
     twice = {"Time (s)": [0, 1, 2, 0, 1, 2], **plain(), "Relative Time (min)": [0, 1, 2, 0, 1, 2]}
     _, found = understood(twice)

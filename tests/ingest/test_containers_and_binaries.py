@@ -12,7 +12,7 @@ from lab_files import capacities, record, understood, write
 from test_vendor_files import TWO_CYCLES
 
 from campaign.errors import Refusal
-from ingest import binary, containers, formats, programs, workbook
+from ingest import binary, containers, formats, programs, tables, workbook
 from ingest.limits import Limits
 
 # ---- workbooks -------------------------------------------------------------------------------------------------------
@@ -288,6 +288,15 @@ def test_what_mdbtools_makes_of_an_arbin_database(tmp_path):
         (tmp_path / "input.converted").write_text(text_made)
         with pytest.raises(Refusal, match=reason):
             understood(tmp_path, "x", converted="arbin-res")
+
+
+def test_a_database_without_tests_and_points_is_no_arbin_file(tmp_path, monkeypatch):
+    def parsed(path, place):
+        return tables.Table(place, ("Current",), 1, 1, tables.Columns((np.array([1.0]),)))
+
+    monkeypatch.setattr(binary, "access_database", parsed)
+    with pytest.raises(Refusal, match="f: its channel table has no Test_ID and Data_Point; is it an Arbin database"):
+        understood(tmp_path, b"\x00\x01\x00\x00Standard Jet DB")
 
 
 def test_what_galvani_makes_of_a_biologic_file(tmp_path):

@@ -90,6 +90,13 @@ RULES = {
         [60, -10],
         [0, 0],
     ),
+    "a step time that goes on to a thousandth tells nothing": (
+        EVEN[:4],
+        [-1, -1, 2, 2],
+        {"step_time_s": [0, 5, 15.009, 25]},
+        [-10, 40],
+        [10, 20],
+    ),
     "a negative step time tells nothing": (
         EVEN[:5],
         SWITCH[:5],
@@ -300,6 +307,7 @@ def test_the_first_half_cycle_is_partial_where(case):
     told = [finding.sentence for finding in findings if finding.check == "first_half_cycle"]
     assert (found[0] == "partial" if found else False) == bool(reason)
     assert len(told) == bool(reason) and all(reason in sentence for sentence in told)
+    assert all(finding.level == "warning" for finding in findings)
     kind = "discharge" if first_direction(halves) == "discharge" else "charge"
     assert all(f"the first {kind}" in sentence for sentence in told)
 
