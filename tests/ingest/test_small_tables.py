@@ -159,6 +159,7 @@ def test_units_off_the_list_are_refused(unit, quantity):
         ("Q charge/discharge/mA.h", "qchargedischarge", "mA.h"),
         ("Voltage (V vs Li)", "voltage", "V vs Li"),
         ("Cycle_Index", "cycleindex", None),
+        ("\ufeffCycle", "cycle", None),
         ("discharge_capacity_mAh_g_composite", "dischargecapacity", "mAh_g_composite"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 from datetime import datetime
 from pathlib import Path
 
@@ -360,6 +361,14 @@ def test_a_full_temporary_folder_is_a_sentence(tmp_path, monkeypatch):
         Refusal, match=r"the temporary folder .* cannot be used \(No space left on device\); free some room"
     ):
         ingest.inspect(write(tmp_path / "a.csv", TABLE))
+
+
+def test_a_reading_process_that_hangs_is_ended(monkeypatch):
+    monkeypatch.setattr(sandbox, "_servers", {})
+    pipe = subprocess.PIPE
+    server = subprocess.Popen(["sleep", "60"], stdin=pipe, stdout=pipe, start_new_session=True)
+    sandbox._stop(server)
+    assert server.returncode == -9 and server.stdin.closed and server.stdout.closed
 
 
 class Reader:
