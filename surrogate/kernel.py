@@ -7,8 +7,8 @@
 `f` is a simulator's mean and `e_k` the directions of its spread and of doubt in it (`surrogate.prior`), rho^2 the share of
 the variance that is the simulator's. `x_j` are numeric parameters on the unit scale, `i` runs over categories. `o^2` lets a
 name shift the whole surface; `g` lets a name that was never tried borrow from names with like descriptors.
-All of s, o, l, h, g are inferred; each has a log-normal prior. The prior of `l` grows with the root of the dimension (Hvarfner et al. 2024,
-doi 10.48550/arXiv.2402.02229), so that a large space starts smooth.
+All of s, o, l, h, g are inferred; each has a log-normal prior. The prior of `l` grows with the root of the dimension
+(Hvarfner et al. 2024, doi 10.48550/arXiv.2402.02229), so that a large space starts smooth.
 """
 
 from __future__ import annotations
