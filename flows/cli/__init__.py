@@ -87,6 +87,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; a refusal is one sentence on stderr and exit 1."""
+    last_words = bytearray(memory.LAST_WORDS_BYTES)
     try:
         cli(standalone_mode=False)
     except Refusal as refusal:
@@ -102,6 +103,7 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(0)
     except memory.ERRORS as error:
+        last_words.clear()
         if not memory.ran_out(error):
             raise
         click.echo(f"mixwright: {memory.sentence()}", err=True)
