@@ -17,7 +17,7 @@ _WORDS = (
 )
 
 
-LAST_WORDS_BYTES = 4 << 20
+LAST_WORDS_BYTES = 1 << 20
 """Held by a command while it runs and given back before it says that memory ran out, which needs some itself."""
 FIT_MIB = 512
 """What a proposal maps beside its libraries [est]: 240 MiB are too little for four results, 512 enough for a campaign's."""

@@ -87,8 +87,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; a refusal is one sentence on stderr and exit 1."""
-    last_words = bytearray(memory.LAST_WORDS_BYTES)
+    last_words = bytearray()
     try:
+        last_words.extend(bytes(memory.LAST_WORDS_BYTES))
         cli(standalone_mode=False)
     except Refusal as refusal:
         click.echo(f"mixwright: {refusal}", err=True)
