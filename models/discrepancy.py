@@ -22,7 +22,6 @@ from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch import Tensor
 
 from campaign.outcome import cycle_of
@@ -167,6 +166,8 @@ class Discrepancy:
 
 def infer(known: Discrepancy, seen: Seen, z: Tensor) -> Sizes:
     """Sizes of largest marginal likelihood times prior, given rows seen at the mode z."""
+    from scipy.optimize import minimize  # a third of a second that only a fit should wait for
+
     middle = torch.tensor(astuple(known.prior), dtype=torch.float64).log()
     width = torch.tensor(astuple(known.prior_sd), dtype=torch.float64)
     off = seen.residual + seen.jacobian @ z
