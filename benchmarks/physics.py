@@ -26,9 +26,9 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-from models import cell_box, cell_mesh, cell_numba, cell_scaled  # noqa: E402
-from models.cell import CellDesign  # noqa: E402
-from models.cell_steps import CUTOFF, March, Tolerances  # noqa: E402
+from models import cell_box, cell_mesh, cell_numba, cell_scaled  # noqa: E402 - the path is set above
+from models.cell import CellDesign  # noqa: E402 - the path is set above
+from models.cell_steps import CUTOFF, March, Tolerances  # noqa: E402 - the path is set above
 
 OUT = Path(__file__).parent / "out"
 NODES = cell_mesh.NODES

@@ -95,7 +95,7 @@ def inputs(x: Inputs) -> Tensor:
         x.stack_pressure_MPa.clamp(min=1.0).log(),
         x.anode_V_vs_Li,
     )
-    return torch.stack(columns, -1) / torch.tensor(list(SCALES.values()), dtype=torch.float64)
+    return torch.stack(columns, -1) / columns[0].new_tensor(list(SCALES.values()))
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,7 @@ class Gap:
 def _waves(u: Tensor, waves: Tensor, phases: Tensor, weights: Tensor, sizes: Sizes) -> Tensor:
     """Prior functions at u, (3, draws, n)."""
     basis = math.sqrt(2 / len(phases)) * torch.cos(u @ waves.T / sizes.length + phases)
-    size = torch.tensor([sizes.level, sizes.per_log_cycle, sizes.state], dtype=torch.float64)
+    size = u.new_tensor([sizes.level, sizes.per_log_cycle, sizes.state])
     return size[:, None, None] * (weights @ basis.T)
 
 

@@ -23,6 +23,8 @@ from models.parameters import Values
 
 BOLTZMANN_EV_K = 8.617333262e-5
 ZERO_C_K = 273.15
+_SHORT_H = 0.02
+"""Width over which the shorter of two times is taken, so that gradients have no jump there."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,8 @@ def peak_vessel_temperature_C(x: Inputs, power_W_g: Tensor, *, p: Values) -> Ten
     rise = power_W_g * p["batch_mass_g"] * p["vessel_heat_share"] / x.heat_loss_W_K
     thermal_h = x.thermal_mass_J_K / x.heat_loss_W_K / 3600
     on, period = p["duty_period_h"] * x.duty, p["duty_period_h"]
-    share = -torch.expm1(-torch.minimum(on, x.time_h) / thermal_h) / -torch.expm1(-period / thermal_h)
-    return p["room_temperature_C"] + rise * share.clamp(max=1.0)
+    heated_h = -_SHORT_H * torch.logaddexp(-on / _SHORT_H, -x.time_h / _SHORT_H)
+    return p["room_temperature_C"] + rise * torch.expm1(-heated_h / thermal_h) / torch.expm1(-period / thermal_h)
 
 
 def thermal_history(x: Inputs, p: Values, *, points: int = 200) -> tuple[Tensor, Tensor]:

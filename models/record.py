@@ -92,9 +92,10 @@ def spacing(x: Inputs, p: Values, *, last: int, also: Sequence[int] = ()) -> tup
         Ratio of neighbouring anchors, (n,), one of `SPACINGS`; estimated error of jumping relative to the peak, (n,).
     """
     seen = torch.unique(torch.round(torch.logspace(0, math.log10(last), 40, dtype=torch.float64)))
-    chosen = torch.full((x.n,), SPACINGS[-1], dtype=torch.float64)
-    error = torch.zeros(x.n, dtype=torch.float64)
-    left = torch.arange(x.n)
+    device = x.speed_rpm.device
+    chosen = torch.full((x.n,), SPACINGS[-1], dtype=torch.float64, device=device)
+    error = torch.zeros(x.n, dtype=torch.float64, device=device)
+    left = torch.arange(x.n, device=device)
     coarse: Tensor | None = None
     for ratio, finer in pairwise((*SPACINGS, SPACINGS[-1] ** 0.5)):
         part = take(x, left)

@@ -47,11 +47,16 @@ def thermal_rate_per_h(temperature_C: Tensor, p: Values) -> Tensor:
     return p["segregation_thermal_rate_per_h"] * torch.exp(-p["segregation_thermal_Ea_eV"] / BOLTZMANN_EV_K * inverse)
 
 
+def _believable_C(vessel_C: Tensor) -> Tensor:
+    """Temperature with a smooth end at 300 degC: the heat balance is linear, and no vessel was ever that hot."""
+    return 300.0 - 10.0 * torch.nn.functional.softplus((300.0 - vessel_C) / 10.0)
+
+
 def segregate(x: Inputs, mixing: Mixing, p: Values) -> Segregation:
     """Segregate the halide of n designs; a pre-milled electrolyte has met no active that it could cover."""
     mechanical = weibull(mixing.dose_h, p["segregation_dose_h"], p["segregation_shape"])
     heated = thermal_rate_per_h(x.heat_C, p) * x.heat_h
-    warm = thermal_rate_per_h(mixing.vessel_temperature_C.clamp(max=300.0), p) * x.time_h
+    warm = thermal_rate_per_h(_believable_C(mixing.vessel_temperature_C), p) * x.time_h
     extent = 1 - (1 - mechanical) * torch.exp(-heated - warm)
     share = p["segregated_share"] * extent
     segregated = share[..., None] * x.halide_per_P

@@ -59,6 +59,36 @@ def test_gradient_in_the_parameters(name):
     assert ((numeric - leaf.grad).abs().max() / leaf.grad.abs().max()) < 1e-4
 
 
+def along_a_line(seed, points):
+    """Points of a straight line between two random recipes that share their materials."""
+    one, other = (encode(random_designs(2, seed).iloc[[k]]) for k in (0, 1))
+    along = torch.linspace(0, 1, points, dtype=torch.float64)
+    moved = {}
+    for field in dataclasses.fields(one):
+        start = getattr(one, field.name)
+        if torch.is_tensor(start) and len(start) == 1:
+            end = getattr(other, field.name) if field.name in RECIPE else start
+            moved[field.name] = start + (end - start) * along.reshape(-1, *[1] * (start.dim() - 1))
+    return dataclasses.replace(one, **moved)
+
+
+def largest_bend(seed, points, kink=0.0):
+    """Largest change of slope between neighbouring pieces of the line: falls with their length unless there is a kink."""
+    y = value(OUTCOMES[0], along_a_line(seed, points), torch.as_tensor(PARAMETERS.z)).reshape(-1)
+    y = y + kink * (torch.linspace(0, 1, points, dtype=torch.float64) - 0.37).abs()
+    return float((y[2:] - 2 * y[1:-1] + y[:-2]).abs().max() * (points - 1))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_quick_has_no_kink_along_random_lines_through_the_box(seed):
+    coarse, fine = largest_bend(seed, 513), largest_bend(seed, 4097)
+    assert fine < coarse / 4
+
+
+def test_a_kink_of_a_hundredth_would_be_seen():
+    assert largest_bend(3, 4097, kink=0.01) > largest_bend(3, 513, kink=0.01) / 4
+
+
 def test_gradcheck_passes_on_the_powder():
     x = encode(random_designs(4, 42))
     p = PARAMETERS.values()
