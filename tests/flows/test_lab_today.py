@@ -32,7 +32,7 @@ def test_what_to_mix_in_grams_and_hours_on_the_clock(session: Session) -> None:
 
 def test_a_recipe_that_may_melt_its_active_is_warned_of(session: Session) -> None:
     hot = session.spec.designs(pd.DataFrame({"speed_rpm": [2000.0, 2000.0], "time_h": [5.0, 5.0]}))
-    hot["ball_ratio"], hot["active"] = 8.0, ["S", "Te"]  # more balls, more heat; Te melts at 450 degC
+    hot["ball_ratio"], hot["active"] = 20.0, ["S", "Te"]  # more balls, more heat; Te melts at 450 degC
     session.ledger.propose("bench", hot, DECISION, evaluator="lab", trials_seen=4, key="hot", at=now(), by="Ada")
     said = {batch.trial: " ".join(batch.warnings) for batch in today(session).mix}
     assert "S melts at 115 degC: watch the temperature" in said["T0005"]
