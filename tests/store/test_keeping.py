@@ -77,7 +77,9 @@ def test_awkward_text_and_numbers_survive_every_format(tmp_path: Path) -> None:
             results=scalar("T1", -1.5e-300, note=text, unit=text, observable=why), key=f"{text}|{number}", **WHO
         )
     ledger.record(
-        results=pd.concat([scalar("T1", value) for value in (0.1 + 0.2, -0.0, 9.87654321e11, 5e-324, 3.0)]), key="n", **WHO
+        results=pd.concat([scalar("T1", value) for value in (0.1 + 0.2, -0.0, 9.87654321e11, 5e-324, 3.0)]),
+        key="n",
+        **WHO,
     )
     for format in FORMATS:
         ledger.export(tmp_path / format, format=format)
