@@ -6,8 +6,6 @@ nothing, and an intake that was interrupted is finished by repeating it.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +16,7 @@ from flows.intake.cell_file import Said
 from flows.intake.kept import Kept, NotNow, Taken, called, from_archive, keep, one_at_a_time
 from flows.session import Session, now
 from ingest.sheet_columns import SHEET
-from ingest.workbook import marker
+from ingest.workbook import marker, part_text
 
 __all__ = ["NotNow", "Taken", "assign", "look_again", "take_in"]
 
@@ -97,20 +95,7 @@ def _kind(file: Kept) -> str | None:
 
 def _has_trials_page(path: Path) -> bool:
     """Whether a workbook without our mark (some programs drop it) has the page of our lab sheets."""
-    try:
-        with zipfile.ZipFile(path) as container, container.open("xl/workbook.xml") as stream:
-            return f'name="{SHEET}"' in stream.read(_HEAD).decode("utf-8", errors="replace")
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        KeyError,
-        OSError,
-        EOFError,
-        NotImplementedError,  # zipfile raises it for a compression that it does not know
-        RuntimeError,  # zipfile raises it for a part with a password
-        ValueError,
-    ):
-        return False  # not a workbook: what it is, its reader will say
+    return f'name="{SHEET}"' in (part_text(path, "xl/workbook.xml", _HEAD) or "")
 
 
 def _with_waiting(session: Session, taken: Taken, by: str) -> Taken:

@@ -80,13 +80,13 @@ def _sheet_parts(path: Path) -> dict[str, str]:
     return parts
 
 
-def marker(path: Path) -> str | None:
-    """Return the version in the hidden property that our own lab sheets carry; None for any other or damaged file."""
+def part_text(path: Path, part: str, most: int) -> str | None:
+    """Return the first `most` bytes of one part of a workbook as text; None for a file without it or a damaged one."""
     if not stat.S_ISREG(path.lstat().st_mode):
         return None
     try:
-        with zipfile.ZipFile(path) as container, container.open("docProps/custom.xml") as stream:
-            text = stream.read(100_000).decode("utf-8", errors="replace")
+        with zipfile.ZipFile(path) as container, container.open(part) as stream:
+            return stream.read(most).decode("utf-8", errors="replace")
     except (
         zipfile.BadZipFile,
         zlib.error,
@@ -98,6 +98,11 @@ def marker(path: Path) -> str | None:
         ValueError,
     ):
         return None
+
+
+def marker(path: Path) -> str | None:
+    """Return the version in the hidden property that our own lab sheets carry; None for any other or damaged file."""
+    text = part_text(path, "docProps/custom.xml", 100_000) or ""
     found = re.search(rf'name="{layout.MARKER}"[^>]*>\s*<[^>]+>([^<]+)<', text)
     return found[1].strip() if found else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,11 +27,10 @@ from surrogate.kernel import Layout
 from surrogate.prior import Prior, as_function
 from surrogate.reasons import reason
 from surrogate.robustness import Slips
+from surrogate.saved import read_state, without_nan, write_state
 from surrogate.threads import one_thread
 
 Floats = npt.NDArray[np.float64]
-FORMAT: Final = 1
-"""Version of the saved file."""
 DISTRUST: Final = 0.2
 """Under so much trust in the prior the names that it condemns are tried sooner."""
 MILESTONE: Final = 100
@@ -270,7 +268,6 @@ class Optimiser:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the set-up and the whole history as JSON; functions (prior, cost) are handed again on load."""
         state = {
-            "format": FORMAT,
             "space": self._space.to_dict(),
             "goal": self._goal if isinstance(self._goal, str) else dict(self._goal),
             "outcome_constraints": [constraint.text for constraint in self._goals.outcome_constraints],
@@ -278,14 +275,11 @@ class Optimiser:
             "risk": self._risk,
             "needs": [name for name, given in (("prior", self._has_prior), ("cost", self._cost)) if given],
             "x": self._history.x.tolist(),
-            "values": _without_nan(self._history.values),
-            "se": _without_nan(self._history.se),
+            "values": without_nan(self._history.values),
+            "se": without_nan(self._history.se),
             "pending": self._history.pending.tolist(),
         }
-        target = Path(path)
-        draft = target.with_name(target.name + ".part")
-        draft.write_text(json.dumps(state, allow_nan=False), encoding="utf-8")
-        draft.replace(target)
+        write_state(Path(path), state)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, prior: Any = _NOT_HANDED, cost: Any = _NOT_HANDED) -> Self:
@@ -299,7 +293,7 @@ class Optimiser:
         Raises:
             Refusal: no such file, no JSON of ours, or a function that was not handed again.
         """
-        state = _read_state(Path(path))
+        state = read_state(Path(path))
         for name, handed in (("prior", prior), ("cost", cost)):
             if name in state["needs"] and handed is _NOT_HANDED:
                 raise Refusal(f"{path}: was saved with a {name} function, which no file holds; load it with {name}=…")
@@ -443,19 +437,3 @@ def _space(
     saved["constraints"] = [*saved["constraints"], *goals.recipe_constraints]
     saved["descriptors"] = {**saved["descriptors"], **(descriptors or {})}
     return SearchSpace.from_dict(saved)
-
-
-def _without_nan(values: Floats) -> list[list[float | None]]:
-    return [[None if np.isnan(value) else float(value) for value in row] for row in values]
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise Refusal(f"{path}: no such file") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise Refusal(f"{path}: is not a file that Optimiser.save wrote") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise Refusal(f"{path}: is not a file that this version's Optimiser.save wrote")
-    return state

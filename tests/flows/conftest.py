@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lab_kit import lab
 
 from flows import quiet
 from flows import settings as machine
 from flows.cli import main
+from flows.session import Session
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -74,6 +76,14 @@ def write_campaign(tmp_path: Path, data_dir: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
+    """A new lab campaign, and the working directory in its folder."""
+    session = lab(tmp_path / "bench", monkeypatch)
+    monkeypatch.chdir(tmp_path / "bench")
+    return session
 
 
 @pytest.fixture

@@ -6,19 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab_kit import AREA, MASS, capacity_csv, cycler_csv, fill, lab, sheet_of
+from lab_kit import AREA, MASS, capacity_csv, cycler_csv, fill, sheet_of
 
 from flows import inbox, tick
 from flows.session import Session
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
-    session = lab(tmp_path / "bench", monkeypatch)
-    monkeypatch.chdir(tmp_path / "bench")
-    return session
 
 
 def test_init_makes_a_folder_and_says_so_to_who_gives_a_file_s_name(

@@ -6,18 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab_kit import AREA, MASS, cycler_csv, fill, lab, sheet_of
+from lab_kit import AREA, MASS, cycler_csv, fill, sheet_of
 
 from flows.session import Session
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
-    session = lab(tmp_path / "bench", monkeypatch)
-    monkeypatch.chdir(tmp_path / "bench")
-    return session
 
 
 def told(run: Run, *words: object, code: int = 0) -> str:

@@ -20,7 +20,7 @@ HARMLESS = """
     import os.listdir os.scandir os.walk marshal.loads gc.get_objects sys._getframe object.__getattr__ tempfile.mkdtemp glob.glob
     time.sleep cpython._PySys_ClearAuditHooks ctypes.dlsym mmap.__new__ resource.setrlimit signal.pthread_kill
 """.split()
-INSIDE = "/work/mine/"
+INSIDE = "/srv/mine/"
 WRITING = ("os.remove os.rename os.mkdir os.rmdir os.truncate shutil.move shutil.copyfile shutil.rmtree").split()
 
 
@@ -36,11 +36,11 @@ def test_reading_and_computing_is_not(event):
 
 @pytest.mark.parametrize("event", WRITING)
 def test_files_are_changed_in_the_own_folder_only(event):
-    assert attempt(event, ("/work/mine/a", "/work/mine/b"), inside=INSIDE) is None
-    assert attempt(event, ("/work/mine/a", -1), inside=INSIDE) is None
-    for paths in (("/work/mine/a", "/work/b"), ("/work/b", "/work/mine/a"), (b"/work/b", -1), ("/work/mine/../b",)):
+    assert attempt(event, ("/srv/mine/a", "/srv/mine/b"), inside=INSIDE) is None
+    assert attempt(event, ("/srv/mine/a", -1), inside=INSIDE) is None
+    for paths in (("/srv/mine/a", "/srv/b"), ("/srv/b", "/srv/mine/a"), (b"/srv/b", -1), ("/srv/mine/../b",)):
         assert attempt(event, paths, inside=INSIDE) == event
-    assert attempt(event, ("/work/mine", -1), inside=INSIDE) == event
+    assert attempt(event, ("/srv/mine", -1), inside=INSIDE) == event
 
 
 READ = (os.O_RDONLY, os.O_RDONLY | os.O_CLOEXEC)
@@ -48,13 +48,13 @@ WRITE = (os.O_WRONLY, os.O_RDWR, os.O_CREAT, os.O_TRUNC, os.O_APPEND, os.O_CREAT
 
 
 def test_files_are_opened_for_writing_in_the_own_folder_only():
-    for target in ("/work/other/a", b"/work/other/a", Path("/work/other/a"), "/work/mine/../a", None):
+    for target in ("/srv/other/a", b"/srv/other/a", Path("/srv/other/a"), "/srv/mine/../a", None):
         for mode in ("r", "rb", None):
             assert all(attempt("open", (target, mode, flags), inside=INSIDE) is None for flags in READ)
             assert all(attempt("open", (target, mode, flags), inside=INSIDE) for flags in WRITE)
         for mode in ("w", "ab", "x", "r+b"):
             assert attempt("open", (target, mode, 0), inside=INSIDE) == f"to write {target!r}"
-    for target in ("/work/mine/a", b"/work/mine/a", Path("/work/mine/a"), os.devnull, 7):
+    for target in ("/srv/mine/a", b"/srv/mine/a", Path("/srv/mine/a"), os.devnull, 7):
         assert all(attempt("open", (target, "wb", flags), inside=INSIDE) is None for flags in WRITE)
 
 
