@@ -173,7 +173,8 @@ def parse_parameter(name: str, given: Any, *, step: float | None = None, known: 
             raise Refusal(f"{name}: a step ({step!r}) has no meaning for a choice among names")
         return Category(name, tuple(items), tuple(known))
     if len(items) != 2 or any(isinstance(item, str) for item in items):
-        raise Refusal(f"{name}: {items!r} is neither two bounds (low, high) nor a list of names")
+        hint = "; write numbers to choose among as texts, e.g. ['1', '2', '3']" if all(map(_is_number, items)) else ""
+        raise Refusal(f"{name}: {items!r} is neither two bounds (low, high) nor a list of names{hint}")
     return Numeric(name, items[0], items[1], step)
 
 

@@ -15,6 +15,8 @@ from campaign.names import nearest
 from campaign.space import SearchSpace
 
 Floats = npt.NDArray[np.float64]
+LARGEST = 1e100
+"""Results beyond this size are no measurements, and their squares would overflow."""
 SAME_RECIPE = 1e-6
 """Encoded recipes closer than this in every parameter are one recipe."""
 MEANT_RECIPE = 0.05
@@ -91,7 +93,7 @@ def read_values(values: Any, outcomes: Sequence[str], index: pd.Index) -> tuple[
         index: row labels of the recipes; values with the same labels in another order are put in order.
 
     Raises:
-        Refusal: wrong length, text, infinite values, negative standard errors, missing columns.
+        Refusal: wrong length, text, infinite or huge values, negative standard errors, missing columns.
     """
     n = len(index)
     table = _as_table(values, outcomes, n)
@@ -145,6 +147,8 @@ def _numbers(column: pd.Series, name: str) -> Floats:
             raise Refusal(f"row {label}, {name}: {given!r} is not a number{hint}")
         if np.isinf(number):
             raise Refusal(f"row {label}, {name}: the value is infinite; tell NaN for a failed trial")
+        if abs(number) > LARGEST:
+            raise Refusal(f"row {label}, {name}: {number:.3g} is beyond {LARGEST:.0e}; tell it in a larger unit")
     return numbers
 
 

@@ -126,12 +126,18 @@ def test_a_ready_space_is_taken_with_its_steps():
     assert set(opt.ask(5).x) <= {0, 2.5, 5, 7.5, 10}
 
 
+def test_numbers_as_names_are_refused_with_the_way_out():
+    with pytest.raises(Refusal, match=r"as texts, e\.g\. \['1', '2', '3'\]"):
+        Optimiser({"washes": [1, 2, 3]}, seed=0)
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
         ([1.0, 2.0], "1 recipes but 2 values"),
         (["6,28"], r"write 6\.28"),
         ([np.inf], "infinite"),
+        ([1e200], "larger unit"),
         (pd.DataFrame({"value": [1.0], "se": [-1.0]}), "negative"),
         (pd.DataFrame({"vlaue": [1.0]}), "did you mean vlaue"),
     ],
