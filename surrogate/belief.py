@@ -130,10 +130,14 @@ class Belief(Model):
     num_outputs = 1
     batch_shape = torch.Size()
 
-    def __init__(self, prior: Prior, process: Process, weights: Floats, warp: Warp) -> None:
-        """Mix the parts (the batch of a process) by their weights."""
+    def __init__(self, prior: Prior, process: Process, weights: Floats, warp: Warp, *, widen: float = 1.0) -> None:
+        """Mix the parts (the batch of a process) by their weights; `widen` is a factor on every sd."""
         super().__init__()
-        self.prior, self.process, self.weights, self.warp = prior, process, weights, warp
+        self.prior, self.process, self.weights, self.warp, self._widen = prior, process, weights, warp, widen
+
+    def widened(self, factor: float) -> Belief:
+        """Return the same belief with every sd larger by a factor."""
+        return Belief(self.prior, self.process, self.weights, self.warp, widen=factor)
 
     @property
     def shares(self) -> Floats:
@@ -153,14 +157,22 @@ class Belief(Model):
         *batch, q, p = X.shape
         weights = torch.from_numpy(self.weights)
         if q == 1:
-            mean, variance = self.process.marginal(self._seen(X.reshape(-1, p)))
+            mean, variance = self._marginal(X.reshape(-1, p))
             means, variances = (part.mT.reshape(*batch, -1, 1) for part in (mean, variance))
             return MixturePosterior(means, variances[..., None], weights)
         rows, where = torch.unique(X.reshape(-1, p), dim=0, return_inverse=True)
         where = where.view(*batch, q)
-        mean, covariance = self.process.joint(self._seen(rows))
+        mean, covariance = self._joint(rows)
         means = mean[:, where].movedim(0, -2)
         return MixturePosterior(means, covariance[:, where[..., :, None], where[..., None, :]].movedim(0, -3), weights)
+
+    def _marginal(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, variance = self.process.marginal(self._seen(x))
+        return mean, self._widen**2 * variance
+
+    def _joint(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, covariance = self.process.joint(self._seen(x))
+        return mean, self._widen**2 * covariance
 
     def _seen(self, x: Tensor) -> Tensor:
         """Return recipes with the simulator's features."""
@@ -172,17 +184,17 @@ class Belief(Model):
 
     def by_part(self, x: Floats) -> tuple[Floats, Floats]:
         """Return parts x m means and sds."""
-        mean, variance = self.process.marginal(self._seen(torch.from_numpy(x)))
+        mean, variance = self._marginal(torch.from_numpy(x))
         return mean.numpy(), variance.sqrt().numpy()
 
     def joint(self, x: Floats) -> tuple[Floats, Floats]:
         """Return parts x m means and parts x m x m covariances."""
-        mean, covariance = self.process.joint(self._seen(torch.from_numpy(x)))
+        mean, covariance = self._joint(torch.from_numpy(x))
         return mean.numpy(), covariance.numpy()
 
     def draws(self, x: Floats, n: int, rng: np.random.Generator) -> Floats:
         """Return n joint draws (n x m) of the noise-free outcome, each part in proportion to its weight."""
-        mean, covariance = self.process.joint(self._seen(torch.from_numpy(x)))
+        mean, covariance = self._joint(torch.from_numpy(x))
         normals = torch.from_numpy(_antithetic(n, len(x), rng))[..., None]
         posterior = MixturePosterior(mean, covariance, torch.from_numpy(self.weights))
         return np.asarray(posterior.rsample_from_base_samples(torch.Size([n]), normals)[..., 0].numpy())
