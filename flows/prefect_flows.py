@@ -54,7 +54,7 @@ def run_flow(progress: Progress | None = None, started: Callable[[], None] | Non
         if started is not None:
             started()
         results = steps.run(open_session(campaign), call=as_task, progress=progress)
-        return summary(results[-1])
+        return summary(*results)
 
     return run
 

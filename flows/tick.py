@@ -169,10 +169,13 @@ def _lease(session: Session) -> Iterator[Lease | None]:
             session.ledger.release(lease, at=now())
 
 
-def summary(result: TickResult) -> str:
-    """Say what a tick did: one line of counts, and below it each sentence on a line of its own."""
-    done = f"proposed {len(result.proposed)}, evaluated {len(result.evaluated)}, took in {len(result.taken_in)}"
-    return "\n".join(([] if result.busy else [done]) + list(result.sentences))
+def summary(*results: TickResult) -> str:
+    """Say what ticks did: one line of counts over all, and below it each sentence of the last on a line of its own."""
+    proposed, evaluated, taken_in = (
+        sum(len(getattr(result, part)) for result in results) for part in ("proposed", "evaluated", "taken_in")
+    )
+    done = f"proposed {proposed}, evaluated {evaluated}, took in {taken_in}"
+    return "\n".join(([] if results[-1].busy else [done]) + list(results[-1].sentences))
 
 
 def states(trials: pd.DataFrame) -> dict[str, int]:

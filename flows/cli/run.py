@@ -52,7 +52,7 @@ def _run_plainly(campaign: str, display: Display) -> str:
 
     session = open_session(campaign)
     display.started()
-    return steps.summary(steps.run(session, progress=display.tick)[-1])
+    return steps.summary(*steps.run(session, progress=display.tick))
 
 
 @click.command()

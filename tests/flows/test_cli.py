@@ -18,6 +18,7 @@ Run = Callable[..., tuple[int, str, str]]
 def test_the_main_job_without_prefect_reads_well(run: Run, write_campaign: Write, data_dir: Path) -> None:
     campaign = write_campaign()
     code, out, err = run("run", campaign, "--no-prefect")
+    assert "proposed 6, evaluated 6" in err
     assert code == 0, err
     assert out.startswith("Recommended: ")
     assert "start-up" in err and "6/6" in err
