@@ -1,7 +1,8 @@
 """Advice on the cells under test: which to stop, with the chance that it could still be the best, and which run on.
 
 The same for the virtual clock and for a real lab. A cell is stopped for one of two reasons: its chance of being the best is
-gone; or a fresh batch waits for a channel and all are taken. Then that cell goes whose running on would tell least, a
+gone; or a fresh batch waits for a channel, all are taken, and it has told most of what it can: the cycles that it still lacks
+leave less doubt than another batch of the same recipe would. Of such cells that one goes whose running on would tell least, a
 channel-day, in proportion to its chance of being the best, unless even that tells more than a fresh cell would.
 """
 
@@ -22,8 +23,11 @@ HOPELESS = 0.02
 """Chance of being the best under which a running cell is stopped."""
 START_DAYS = 2.5
 """Channel-days that go by before a fresh cell runs: mixing, powder, hands [est]."""
-FIRST_LOOK = 5
-"""Cycles before which no cell is stopped to make room: its batch was weighed and mixed for them [est]."""
+FRESH_CYCLES = 25
+"""Cycles after which a fresh cell is taken to have told most [est]."""
+TOLD_MOST = NOISE_SD
+"""A cell may be stopped to make room when the cycles that it lacks leave less doubt than this, the noise of a batch. Stopped
+after five cycles, cells were too many that told too little: their laws' errors are common to all of one electrolyte."""
 
 
 @dataclass(frozen=True)
@@ -121,16 +125,16 @@ def _make_room(
     cycle_days: Mapping[Any, float],
     room: int,
 ) -> dict[Any, Advice]:
-    """Stop the cells whose running on tells least a channel-day, where a fresh cell tells more."""
+    """Stop those cells that have told most whose running on tells least a channel-day, where a fresh cell tells more."""
     top = max((found[cell.number].chance_best for cell in cells), default=0.0)
     worth = []
     for cell in cells:
         days = cycle_days[cell.number]
-        if len(cell.discharge) < FIRST_LOOK:
+        if early[cell.number] >= TOLD_MOST:
             continue
         likely = found[cell.number].chance_best / max(top, 1e-9)
         on = likely * _gain_of_running_on(early[cell.number]) / (max(last_cycle - len(cell.discharge), 1) * days)
-        fresh = 1.0 / (NOISE_SD**2 + early[cell.number] ** 2) / (START_DAYS + FIRST_LOOK * days)
+        fresh = 1.0 / (NOISE_SD**2 + early[cell.number] ** 2) / (START_DAYS + FRESH_CYCLES * days)
         worth.append((on, fresh, cell.number))
     stopped = {}
     for on, fresh, number in sorted(worth, key=lambda item: item[0])[:room]:

@@ -25,10 +25,8 @@ from surrogate.readouts import readout
 
 Floats = npt.NDArray[np.float64]
 
-AHEAD = 3
-"""Batches on their way while all channels are taken: from weighing to a cell go two days and the weekend."""
-PLAN = 3
-"""Recipes that are chosen together, as each takes the mixer most of a day; what was believed then stands until they are used."""
+AHEAD = 1
+"""Batches on their way while all channels are taken: more were chosen by what was known weeks before a channel is free."""
 LOOKS = (2, 5, 10, 25, 50, 75, 150, 300)
 """Cycles after which a running cell is judged."""
 
@@ -83,20 +81,16 @@ class Product:
         self._known: tuple[Any, Optimiser] | None = None
         self._top_of: tuple[Optimiser, pd.DataFrame] | None = None
         self._best_tried: Best | None = None
-        self._plan: list[dict[str, Any]] = []
 
     # ---- the chooser's answers -----------------------------------------------------------------------------------
 
     def next(self, tests: Sequence[Seen], *, free: int) -> Mapping[str, Any] | None:
         """Return the next recipe, None where the campaign may end."""
         del free
-        if not self._plan:
-            optimiser = self._optimiser(tests)
-            if self._stop_when is not None and len(optimiser.trials) and self._stop_when(optimiser):
-                return None
-            asked = optimiser.ask(PLAN)[list(self.question.space.names)]
-            self._plan = [{str(name): value for name, value in row.items()} for row in asked.to_dict("records")]
-        return self._plan.pop(0)
+        optimiser = self._optimiser(tests)
+        if self._stop_when is not None and len(optimiser.trials) and self._stop_when(optimiser):
+            return None
+        return _row(optimiser.ask(1)[list(self.question.space.names)])
 
     def stop(self, tests: Sequence[Seen], *, wanted: int = 0) -> list[Any]:
         """Return the running cells to stop; `wanted` batches wait for a channel."""
@@ -152,10 +146,9 @@ class Product:
         return self._best_tried
 
     def _optimiser(self, tests: Sequence[Seen]) -> Optimiser:
-        """The Optimiser told what is known, with what is under way pending; as of the plan while that is being mixed."""
+        """The Optimiser told what is known, with what is under way pending."""
         key = tuple((test.number, readout(len(test.discharge), 10_000)) for test in tests if len(test.discharge))
-        mixing = bool(self._plan) and any(test.state == "mixing" for test in tests)
-        if self._known is not None and (self._known[0] == key or (mixing and self._known[0])):
+        if self._known is not None and self._known[0] == key:
             return self._known[1]
         question, names = self.question, list(self.question.space.names)
         bounds = [

@@ -35,7 +35,7 @@ itself, as its kernel, shares and scale are the best of a few shapes and the tru
 believed: 9; 1: 7); stated so wide, even a well-known space would have no window."""
 DRAWS = 512
 """Joint draws that finalists are judged by."""
-FINALISTS = 400
+FINALISTS = 300
 """Candidates that joint draws may decide between."""
 JUDGED = 128
 """Of these, so many for every recipe asked for with several objectives: those with the highest marginal promise."""

@@ -247,7 +247,7 @@ def fit(layout: Layout, data: Data, rho2: Sequence[float], *, start: Tensor | No
             return -value.sum(), [by_name[name.rsplit(".", 1)[1]] for name in parameters]
 
         fit_gpytorch_mll_scipy(
-            mll, parameters=parameters, bounds=bounds, closure=closure, options={"maxiter": steps, "ftol": 1e-7}
+            mll, parameters=parameters, bounds=bounds, closure=closure, options={"maxiter": steps, "ftol": 1e-5}
         )
     return process.eval()
 
