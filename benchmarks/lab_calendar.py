@@ -22,7 +22,7 @@ from typing import Any
 import _bench as bench
 import numpy as np
 import pandas as pd
-from _peers import OneFactorAtATime, Peer, PeerChooser, identity
+from _peers import AHEAD, OneFactorAtATime, Peer, PeerChooser, identity
 from sample_efficiency import prints, stage_of
 
 EARLY = 25
@@ -129,7 +129,7 @@ def main() -> None:
             "most_tests": most,
             "lab": labs[level][seed],
             "campaign": Path(args.campaign).name,
-            "code": traces.ours if method == OURS else f"{identity(method.split(' ')[0])}, clock {clock}",
+            "code": traces.ours if method == OURS else f"{identity(method.split(' ')[0])}, {AHEAD} ahead, clock {clock}",
         }
 
     jobs = [(m, level, s) for level in levels for s in seeds for m in methods]
