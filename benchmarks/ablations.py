@@ -56,6 +56,7 @@ def variant(stage: Any, name: str, seed: int) -> Any:
         curves=curves,
         descriptors=descriptors,
         seed=seed,
+        lab=stage.spec.lab,
         switches=switches,
     )
 

@@ -129,7 +129,9 @@ def main() -> None:
             "most_tests": most,
             "lab": labs[level][seed],
             "campaign": Path(args.campaign).name,
-            "code": traces.ours if method == OURS else f"{identity(method.split(' ')[0])}, {AHEAD} ahead, clock {clock}",
+            "code": traces.ours
+            if method == OURS
+            else f"{identity(method.split(' ')[0])}, {AHEAD} ahead, clock {clock}",
         }
 
     jobs = [(m, level, s) for level in levels for s in seeds for m in methods]

@@ -56,7 +56,7 @@ def chooser(session: Session, reader: Reader, space: SearchSpace | None = None) 
         if limit is not None
     ]
     goal: Any = goals if len(goals) > 1 or bounds else spec.objective.goal
-    cost = _cost(session) if spec.evaluator == "lab" else None
+    cost = lab_cost.of_lab(session.space, spec.conditions(), spec.lab) if spec.evaluator == "lab" else None
     optimiser = Optimiser(
         space or session.space, goal, constraints=bounds, prior=_prior(session), seed=spec.seed, cost=cost
     )
@@ -125,37 +125,9 @@ def _ask(session: Session, reader: Reader, q: int) -> tuple[Chooser, pd.DataFram
     if left is None:
         whole = chooser(session, reader)
         return whole, whole.optimiser.ask(q, explain=True)
-    rows: list[pd.DataFrame] = []
-    choice: Chooser | None = None
-    allowed: tuple[Any, Any] = ((), ())
-    barred: set[str] = set()
-    while len(rows) < q:
-        try:
-            space = _without(left, barred).limited(session)
-        except stock.OutOfStock:
-            if choice is None or not rows:
-                raise
-            break
-        if choice is None or (space.forbidden, space.constraints) != allowed:
-            choice, allowed = chooser(session, reader, space), (space.forbidden, space.constraints)
-            if rows:
-                choice.optimiser.pending(pd.concat(rows)[list(session.spec.space)])
-        row = choice.optimiser.ask(1, explain=True)
-        lacking = left.lacking(row[list(session.spec.space)], session)
-        if lacking is not None:
-            barred.add(lacking)
-            choice.optimiser.withdraw(row[list(session.spec.space)])
-            continue
-        left = left.after(row[list(session.spec.space)], session)
-        rows.append(row)
-    assert choice is not None
-    return choice, pd.concat(rows, ignore_index=True)
-
-
-def _without(left: stock.Stock, barred: set[str]) -> stock.Stock:
-    for name in barred:
-        left = left.without(name)
-    return left
+    return stock.ask_within(
+        left, q, session.space, session.spec.conditions(), lambda space: chooser(session, reader, space)
+    )
 
 
 def reason_to_stop(session: Session) -> str | None:
@@ -191,13 +163,6 @@ def data_hash(known: Evidence) -> str:
     """Hash of the evidence that a choice was made from."""
     text = known.recipes.join(known.values).assign(trial=known.trials).to_csv(index=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _cost(session: Session) -> Callable[[pd.DataFrame], npt.NDArray[Any]]:
-    """Days of the lab, and where prices are known the material."""
-    spec, conditions = session.spec, session.spec.conditions()
-    typical = float(lab_cost.price(session.space.sample(256, seed=0), conditions, spec.lab).mean())
-    return lambda recipes: lab_cost.cost(recipes[list(spec.space)], conditions, spec.lab, typical_price=typical)
 
 
 def _prior(session: Session) -> Callable[[pd.DataFrame], npt.NDArray[Any]] | None:

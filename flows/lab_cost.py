@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from campaign.recipe import complete
+from campaign.space import SearchSpace
 from campaign.spec import Lab
 
 Floats = npt.NDArray[np.float64]
@@ -40,6 +41,13 @@ def cost(recipes: pd.DataFrame, conditions: Mapping[str, Any], lab: Lab, *, typi
         return spent
     weight = PRICE_SHARE * (HANDS_DAYS + WATCHED_DAYS)
     return np.asarray(spent + weight * price(recipes, conditions, lab) / typical_price)
+
+
+def of_lab(space: SearchSpace, conditions: Mapping[str, Any], lab: Lab) -> Callable[[pd.DataFrame], Floats]:
+    """Return the cost function of a campaign in a lab, for recipes of its space."""
+    names = list(space.names)
+    typical = float(price(space.sample(256, seed=0), conditions, lab).mean())
+    return lambda recipes: cost(recipes[names], conditions, lab, typical_price=typical)
 
 
 PRICE_SHARE = 0.5

@@ -16,9 +16,12 @@ import pandas as pd
 
 from campaign import materials as tables
 from campaign.materials import Materials
+from campaign.space import SearchSpace
+from campaign.spec import Lab
 from flows import advice, lab_cost
 from flows.advice import Advice, Best
 from flows.early_evidence import NOISE_SD, EarlyEvidence, Seen
+from flows.stock import OutOfStock, Stock, ask_within
 from models.virtual_lab import Question
 from surrogate import Optimiser
 from surrogate.readouts import readout
@@ -40,6 +43,13 @@ class Switches:
     powder: bool = True
 
 
+@dataclass(frozen=True)
+class _Told:
+    """An Optimiser as `ask_within` wants it."""
+
+    optimiser: Optimiser
+
+
 class Product:
     """A chooser for `rehearsal_calendar.play`; everything is decided by what was seen and the seed."""
 
@@ -52,6 +62,7 @@ class Product:
         curves: Sequence[Floats] = (),
         descriptors: Mapping[str, pd.DataFrame] | None = None,
         seed: int = 0,
+        lab: Lab | None = None,
         switches: Switches = Switches(),
         stop_when: Callable[[Optimiser], bool] | None = None,
     ) -> None:
@@ -64,6 +75,7 @@ class Product:
             curves: the physics' draws of whole curves.
             descriptors: of the names.
             seed: of the choices.
+            lab: the campaign's block: prices and stock of its materials.
             switches: parts to turn off.
             stop_when: says of the Optimiser that the campaign may end.
         """
@@ -78,6 +90,8 @@ class Product:
         self.last_cycle = self.early.last_cycle
         self._prior, self._seed, self._descriptors = prior, seed, descriptors or {}
         self._switches, self._stop_when = switches, stop_when
+        self._stock = Stock(lab.stock_g, lab.batch_mass_g) if lab is not None and lab.stock_g else None
+        self._cost = lab_cost.of_lab(question.space, question.conditions, lab or Lab()) if switches.cost_aware else None
         self._known: tuple[Any, Optimiser] | None = None
         self._top_of: tuple[Optimiser, pd.DataFrame] | None = None
         self._best_tried: Best | None = None
@@ -90,7 +104,20 @@ class Product:
         optimiser = self._optimiser(tests)
         if self._stop_when is not None and len(optimiser.trials) and self._stop_when(optimiser):
             return None
-        return _row(optimiser.ask(1)[list(self.question.space.names)])
+        names = list(self.question.space.names)
+        if self._stock is None:
+            return _row(optimiser.ask(1)[names])
+        try:
+            return _row(self._ask_within(self._stock, tests)[names])
+        except OutOfStock:
+            return None
+
+    def _ask_within(self, stock: Stock, tests: Sequence[Seen]) -> pd.DataFrame:
+        """One recipe that can be mixed from what the batches so far have left."""
+        space, held = self.question.space, self.question.conditions
+        if tests:
+            stock = stock.after(pd.DataFrame([dict(test.recipe) for test in tests])[list(space.names)], held)
+        return ask_within(stock, 1, space, held, lambda narrowed: _Told(self._told(tests, narrowed)))[1]
 
     def stop(self, tests: Sequence[Seen], *, wanted: int = 0) -> list[Any]:
         """Return the running cells to stop; `wanted` batches wait for a channel."""
@@ -150,6 +177,12 @@ class Product:
         key = tuple((test.number, readout(len(test.discharge), 10_000)) for test in tests if len(test.discharge))
         if self._known is not None and self._known[0] == key:
             return self._known[1]
+        optimiser = self._told(tests, self.question.space)
+        self._known, self._best_tried = (key, optimiser), None
+        return optimiser
+
+    def _told(self, tests: Sequence[Seen], space: SearchSpace) -> Optimiser:
+        """A new Optimiser over a space, told what is known."""
         question, names = self.question, list(self.question.space.names)
         bounds = [
             f"{bound.outcome} {sense} {limit!r}"
@@ -158,13 +191,13 @@ class Product:
             if limit is not None
         ]
         optimiser = Optimiser(
-            question.space,
+            space,
             {self._goal.outcome: self._goal.goal} if bounds else self._goal.goal,
             constraints=bounds,
             prior=self._prior,
             seed=self._seed,
             descriptors=self._descriptors or None,
-            cost=self._cost if self._switches.cost_aware else None,
+            cost=self._cost,
         )
         known = self.evidence(tests)
         if len(known):
@@ -175,11 +208,7 @@ class Product:
         under_way = [t for t in tests if t.state in ("mixing", "running") and t.number not in told]
         if under_way:
             optimiser.pending(pd.DataFrame([dict(test.recipe) for test in under_way])[names])
-        self._known, self._best_tried = (key, optimiser), None
         return optimiser
-
-    def _cost(self, recipes: pd.DataFrame) -> Floats:
-        return lab_cost.days(recipes, self.question.conditions)
 
 
 def _row(table: pd.DataFrame) -> dict[str, Any]:

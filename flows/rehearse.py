@@ -205,6 +205,7 @@ class Stage:
             curves=self.curves,
             descriptors=dict(self.question.space.descriptors),
             seed=seed,
+            lab=self.spec.lab,
             switches=switches or Switches(),
             stop_when=self._stop_when,
         )

@@ -6,19 +6,23 @@ batches out of it, from the moment it is proposed until it is abandoned unmixed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pandas as pd
 
 from campaign.constraint import Constraint
 from campaign.errors import Refusal
+from campaign.parameter import Numeric
 from campaign.recipe import DESIGN_COLUMNS, complete
 from campaign.space import SearchSpace
-from campaign.spec import Range
 from flows.lab_cost import PARTS, designs_of, material_g
 from flows.session import Session
 from store import Reader
+
+if TYPE_CHECKING:
+    from surrogate import Optimiser
 
 
 class OutOfStock(Refusal):
@@ -27,59 +31,132 @@ class OutOfStock(Refusal):
 
 @dataclass(frozen=True)
 class Stock:
-    """Grams left of the materials whose stock is known."""
+    """Grams left of the materials whose stock is known; `where` names the place in the campaign's file."""
 
     left_g: Mapping[str, float]
     batch_mass_g: float
+    where: str = "stock_g"
 
-    def lacking(self, recipe: pd.DataFrame, session: Session) -> str | None:
+    def lacking(self, recipe: pd.DataFrame, conditions: Mapping[str, Any]) -> str | None:
         """Name the material that one batch of a recipe (one row) needs more of than is left."""
-        (needed,) = material_g(designs_of(recipe, session.spec.conditions()), self.batch_mass_g)
+        (needed,) = material_g(designs_of(recipe, conditions), self.batch_mass_g)
         return next((name for name, mass in needed.items() if mass > self.left_g.get(name, mass) + 1e-9), None)
 
-    def after(self, recipe: pd.DataFrame, session: Session) -> Stock:
-        """What is left after one batch of a recipe."""
-        (needed,) = material_g(designs_of(recipe, session.spec.conditions()), self.batch_mass_g)
-        return replace(self, left_g={name: mass - needed.get(name, 0.0) for name, mass in self.left_g.items()})
+    def after(self, recipe: pd.DataFrame, conditions: Mapping[str, Any]) -> Stock:
+        """What is left after one batch of each recipe (n rows)."""
+        left = dict(self.left_g)
+        for needed in material_g(designs_of(recipe, conditions), self.batch_mass_g):
+            left = {name: mass - needed.get(name, 0.0) for name, mass in left.items()}
+        return replace(self, left_g=left)
 
-    def limited(self, session: Session) -> SearchSpace:
-        """The campaign's space without what the stock does not allow.
+    def limited(self, space: SearchSpace, conditions: Mapping[str, Any]) -> SearchSpace:
+        """A campaign's space without what the stock does not allow.
 
         Raises:
             OutOfStock: nothing is left that could be mixed.
         """
-        spec, space = session.spec, session.space
-        held = spec.conditions()
         forbidden, limits = list(space.forbidden), list(space.constraints)
+        varied = {parameter.name: parameter for parameter in space.parameters}
         for part, share in PARTS:
-            axis, choices = spec.space.get(share), spec.space.get(part, (str(held.get(part, "none")),))
-            if isinstance(choices, Range) or (share == "carbon_wt_pct" and axis is None):
+            axis, named = varied.get(share), varied.get(part)
+            if isinstance(named, Numeric) or (share == "carbon_wt_pct" and axis is None):
                 continue  # carbon as the balance: `lacking` looks at each recipe
-            least = axis.low if isinstance(axis, Range) else float(held.get(share, 0.0))
-            enough = [name for name in choices if self._most_pct(name) >= least - 1e-9]
+            choices = named.choices if named is not None else (str(conditions.get(part, "none")),)
+            least = axis.low if isinstance(axis, Numeric) else float(conditions.get(share, 0.0))
+            balance = axis is None and share not in conditions  # of which every recipe takes some
+            enough = [
+                name
+                for name in choices
+                if self._most_pct(name) >= least - 1e-9
+                and not (balance and name != "none" and not self._most_pct(name))
+            ]
             if not enough:
-                raise OutOfStock(self._sentence(session, choices, least))
-            forbidden += [{part: name} for name in choices if name not in enough and part in spec.space]
+                raise OutOfStock(self._sentence(choices, least))
+            forbidden += [{part: name} for name in choices if name not in enough and named is not None]
             most = max(self._most_pct(name) for name in enough)
-            if isinstance(axis, Range) and most < axis.high:
+            if isinstance(axis, Numeric) and most < axis.high:
                 limits.append(Constraint(f"{share} <= {most!r}"))
         return replace(space, forbidden=tuple(forbidden), constraints=tuple(limits))
 
-    def without(self, name: str) -> Stock:
-        """The same with nothing left of a material: where what is left of it does not do for what was chosen."""
-        return replace(self, left_g={**self.left_g, name: 0.0})
+    def without(self, names: Iterable[str]) -> Stock:
+        """The same with nothing left of some materials: where what is left does not do for what was chosen."""
+        return replace(self, left_g={**self.left_g, **dict.fromkeys(names, 0.0)})
 
     def _most_pct(self, name: str) -> float:
         """Largest share of a batch that what is left of a material allows."""
         return min(100.0, 100.0 * self.left_g.get(name, self.batch_mass_g) / self.batch_mass_g)
 
-    def _sentence(self, session: Session, names: tuple[str, ...], share_pct: float) -> str:
+    def _sentence(self, names: tuple[str, ...], share_pct: float) -> str:
         left = ", ".join(f"{name} {self.left_g.get(name, 0.0):.3g} g" for name in names)
         needs = share_pct / 100 * self.batch_mass_g
         return (
-            f"{session.loaded.place('lab', 'stock_g')}: what is left ({left}) does not do for one more batch, which needs "
+            f"{self.where}: what is left ({left}) does not do for one more batch, which needs "
             f"{needs:.3g} g; raise stock_g when new material has come, or lower batch_mass_g"
         )
+
+
+class HasOptimiser(Protocol):
+    """What chooses."""
+
+    @property
+    def optimiser(self) -> Optimiser:
+        """Told all that is known."""
+
+
+Choice = TypeVar("Choice", bound=HasOptimiser)
+
+
+def ask_within(
+    left: Stock, q: int, space: SearchSpace, conditions: Mapping[str, Any], make: Callable[[SearchSpace], Choice]
+) -> tuple[Choice, pd.DataFrame]:
+    """Ask for q recipes, or for as many as the stock allows.
+
+    Args:
+        left: what there is before the first of them.
+        q: how many are wanted.
+        space: the campaign's.
+        conditions: what is held.
+        make: gives the chooser over a space; called again when the stock narrows it.
+
+    Returns:
+        The last chooser, and the recipes with predictions and reasons.
+
+    Raises:
+        OutOfStock: not even one batch can be mixed.
+    """
+    rows: list[pd.DataFrame] = []
+    choice: Choice | None = None
+    allowed: tuple[Any, Any] = ((), ())
+    barred: set[str] = set()
+    names = list(space.names)
+    while len(rows) < q:
+        try:
+            narrowed = left.without(barred).limited(space, conditions)
+        except OutOfStock:
+            if choice is None or not rows:
+                raise
+            break
+        if choice is None or (narrowed.forbidden, narrowed.constraints) != allowed:
+            choice, allowed = make(narrowed), (narrowed.forbidden, narrowed.constraints)
+            if rows:
+                choice.optimiser.pending(pd.concat(rows)[names])
+        row = choice.optimiser.ask(1, explain=True)
+        lacking = left.lacking(row[names], conditions)
+        if lacking in barred:  # chosen again, as no recipe of the space does without it
+            if rows:
+                break
+            raise OutOfStock(
+                f"{left.where}: what is left of {lacking} ({left.left_g[lacking]:.3g} g) does not do for one more batch; "
+                "raise stock_g when new material has come, or lower batch_mass_g"
+            )
+        if lacking is not None:
+            barred.add(lacking)
+            choice.optimiser.withdraw(row[names])
+            continue
+        left = left.after(row[names], conditions)
+        rows.append(row)
+    assert choice is not None
+    return choice, pd.concat(rows, ignore_index=True)
 
 
 def stock_of(session: Session, reader: Reader) -> Stock | None:
@@ -92,12 +169,13 @@ def stock_of(session: Session, reader: Reader) -> Stock | None:
     made = mixes[mixes["state"].ne("planned")].groupby("trial").size()
     own = trials[trials["evaluator"].eq("lab") & trials["planned"].astype(bool)]
     left = {name: float(mass) for name, mass in lab.stock_g.items()}
+    where = session.loaded.place("lab", "stock_g")
     if own.empty:
-        return Stock(left, lab.batch_mass_g)
+        return Stock(left, lab.batch_mass_g, where)
     needed = material_g(complete(own[list(DESIGN_COLUMNS)]), lab.batch_mass_g)
     for (trial, row), masses in zip(own.iterrows(), needed, strict=True):
         batches = int(made.get(trial, 0)) or int(row["state"] not in ("abandoned", "excluded"))
         for name, mass in masses.items():
             if name in left:
                 left[name] -= batches * mass
-    return Stock({name: max(0.0, mass) for name, mass in left.items()}, lab.batch_mass_g)
+    return Stock({name: max(0.0, mass) for name, mass in left.items()}, lab.batch_mass_g, where)

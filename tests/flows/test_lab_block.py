@@ -101,6 +101,18 @@ def test_the_share_of_active_is_held_to_what_is_left(tmp_path: Path, monkeypatch
     assert asked["active_wt_pct"].sum() <= 45 + 1e-6 and len(asked) >= 1
 
 
+def test_carbon_as_the_balance_is_counted_too_and_its_end_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "campaign.yaml"  # S 25, LPSCl 50: a batch of 1 g takes 0.25 g of carbon
+    path.write_text(CAMPAIGN.replace("budget:", "lab: {stock_g: {KB+C45: 0.55}}\nbudget:"))
+    monkeypatch.setenv("MIXWRIGHT_DATA_DIR", str(tmp_path / "data"))
+    session = open_session(path)
+    assert len(choose.propose(session, 4)) == 2
+    with pytest.raises(OutOfStock, match=r"campaign\.yaml, line \d+: what is left of KB\+C45 \(0.05 g\)"):
+        choose.propose(session, 1)
+
+
 def test_a_dearer_batch_costs_more_and_without_prices_only_days_count() -> None:
     recipes = pd.DataFrame({"sse": ["LPSCl", "LGPS"], "time_h": [5.0, 5.0]})
     held = {"speed_rpm": 1500.0, "active": "S"}

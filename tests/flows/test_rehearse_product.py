@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from campaign.recipe import complete
 from campaign.space import SearchSpace
-from campaign.spec import Objective
+from campaign.spec import Lab, Objective
 from flows.early_evidence import NOISE_SD, Seen, needed_cycle
 from flows.rehearsal_calendar import Bench, play
 from flows.rehearsal_product import Product, Switches
@@ -105,6 +106,20 @@ def test_what_is_under_way_is_not_asked_for_again():
         recipe = made.next(tests, free=3)
         tests.append(Seen(number, recipe, {}, np.zeros(0), "mixing"))
     assert len({test.recipe["time_h"] for test in tests}) == 3
+
+
+def test_a_rehearsal_mixes_no_more_than_the_stock_holds():
+    made = Product(question(sse=["LPSCl", "LPSBr"]), seed=1, lab=Lab(stock_g={"LPSCl": 1.2, "LPSBr": 1.7}))
+    tests = []
+    for number in range(1, 9):
+        recipe = made.next(tests, free=8)
+        if recipe is None:
+            break
+        tests.append(Seen(number, recipe, {}, np.zeros(0), "mixing"))
+    used = pd.DataFrame([test.recipe for test in tests])["sse"].value_counts().to_dict()
+    share = complete(pd.DataFrame([{"sse": "LPSCl"}]))["sse_wt_pct"].iloc[0] / 100
+    assert used == {"LPSCl": int(1.2 / share), "LPSBr": int(1.7 / share)}
+    assert recipe is None
 
 
 def test_stopping_makes_room_once_the_first_cells_have_taught_what_early_cycles_mean():
