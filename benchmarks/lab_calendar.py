@@ -117,7 +117,7 @@ def main() -> None:
         seeds, most, levels = seeds[:1], 12, levels[:1]
         methods = [name for name in methods if name in (OURS, "optuna-gp (a)", "optuna-gp (b)", "one factor at a time")]
     clock = bench.hash_of("flows/rehearsal_calendar.py", "flows/early_evidence.py", "surrogate/readouts.py")
-    chosen = bench.hash_of("flows/advice.py", "flows/lab_cost.py")
+    chosen = bench.hash_of("flows/advice.py", "flows/lab_cost.py", "flows/rehearsal_product.py", "flows/stock.py")
     traces = bench.Traces("lab_calendar", fresh=bench.span(args.fresh), ours=f"{bench.code_hash()} {clock} {chosen}")
     labs = {level: prints(list(seeds), level, args.campaign, args.lab) for level in levels}
 
