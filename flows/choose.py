@@ -22,7 +22,6 @@ from store import Lease, Reader
 if TYPE_CHECKING:
     from surrogate import Optimiser
 
-PRIOR_DRAWS = 200
 REASON_COLUMNS = {"predicted": "predicted_mean", "p05": "predicted_p05", "p95": "predicted_p95", "reason": "reason"}
 
 
@@ -169,7 +168,7 @@ def _prior(session: Session) -> Callable[[pd.DataFrame], npt.NDArray[Any]] | Non
     """The physics as prior knowledge: draws of its parameters, so that its doubt comes along."""
     if session.spec.prior == "none":
         return None
-    from models.physics_prior import prior_ensemble
+    from models.physics_prior import DRAWS, prior_ensemble
 
     spec, materials, parameters = session.spec, session.materials, parameters_of(session)
 
@@ -178,7 +177,7 @@ def _prior(session: Session) -> Callable[[pd.DataFrame], npt.NDArray[Any]] | Non
         return prior_ensemble(
             designs,
             spec.objective.outcome,
-            draws=PRIOR_DRAWS,
+            draws=DRAWS,
             seed=spec.seed,
             materials=materials,
             parameters=parameters,

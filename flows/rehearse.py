@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from models.virtual_lab_prior import Floats, PriorFunction
     from surrogate import Optimiser
 
-PRIOR_DRAWS = 32
 FEWEST_RESULTS = 6
 """Results before the stopping rule is asked [est]: before, its intervals rest on the prior alone."""
 UNSEEN = ("discharge_energy", "sse_corrected")
@@ -173,6 +172,7 @@ class Stage:
     """What is made once a process: the question, the prior on its grid, simulated curves."""
 
     def __init__(self, setting: Setting) -> None:
+        from models.physics_prior import DRAWS
         from models.virtual_lab_prior import ensemble_prior, simulated_curves
 
         self.setting = setting
@@ -181,7 +181,7 @@ class Stage:
         self.prior: PriorFunction | None = None
         self.curves: Sequence[Floats] = ()
         if self.spec.prior == "physics":
-            self.prior = ensemble_prior(self.question, draws=PRIOR_DRAWS, seed=self.spec.seed, materials=self.materials)
+            self.prior = ensemble_prior(self.question, draws=DRAWS, seed=self.spec.seed, materials=self.materials)
             self.curves = simulated_curves(
                 self.question, cycles=self.last_cycle, seed=self.spec.seed, materials=self.materials
             )

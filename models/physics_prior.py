@@ -17,6 +17,8 @@ from models.parameters import Parameters
 from models.simulate import ensemble
 
 Floats = npt.NDArray[np.float64]
+DRAWS = 256
+"""Simulators in a campaign's prior, and in a rehearsal's: with 32, directions in which the physics may be wrong are missing."""
 
 
 def prior_ensemble(
