@@ -33,8 +33,8 @@ Floats = npt.NDArray[np.float64]
 
 TRUST_GRID = ((0.0, 0.1), (0.5, 0.2), (0.9, 0.7))
 """Shares rho^2 and their weights before data [est]: a simulator is believed until results deny it, as ten or twenty of them can
-hardly tell 0.7 from 0.9 and a doubt that is never resolved is paid for with trials. On tune labs 0-19, biased: mean regret of the
-best tried over 40 trials 0.107, with a third of the weight on 0 0.121, with 0.9 alone 0.104 (wrong: see docs/virtual_labs.md)."""
+hardly tell 0.7 from 0.9, and a doubt that is never resolved is paid for with trials. What other weights gave stands in
+docs/virtual_labs.md."""
 COLD_STEPS, WARM_STEPS = 80, 8
 """Steps of L-BFGS from the priors' means, and from the kernel of an earlier belief."""
 KERNELS = 6
