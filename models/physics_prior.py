@@ -18,7 +18,7 @@ from models.simulate import ensemble
 
 Floats = npt.NDArray[np.float64]
 DRAWS = 256
-"""Simulators in a campaign's prior, and in a rehearsal's: with 32, directions in which the physics may be wrong are missing."""
+"""Simulators in a campaign's prior, and in a rehearsal's [est]; what other numbers gave stands in docs/virtual_labs.md."""
 
 
 def prior_ensemble(
