@@ -1,9 +1,9 @@
 """Advice on the cells under test: which to stop, with the chance that it could still be the best, and which run on.
 
 The same for the virtual clock and for a real lab. A cell is stopped for one of two reasons: its chance of being the best is
-gone; or a fresh batch waits for a channel, all are taken, and it has told most of what it can: the cycles that it still lacks
-leave less doubt than another batch of the same recipe would. Of such cells that one goes whose running on would tell least, a
-channel-day, in proportion to its chance of being the best, unless even that tells more than a fresh cell would.
+gone; or a fresh batch waits for a channel, all are taken, and its running on would tell less of its region of recipes, a
+channel-day, than a fresh cell would. What a cell lacks its neighbours lack too (a knee that none of them has come to yet), and
+no number of fresh cells makes up for that: one that runs to its end tells it for all.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from flows.early_evidence import NOISE_SD, Floats, Seen
+from flows.early_evidence import NOISE_SD, Floats, Lacking, Seen
 
 Z95 = 1.645
 HOPELESS = 0.02
 """Chance of being the best under which a running cell is stopped."""
 START_DAYS = 2.5
 """Channel-days that go by before a fresh cell runs: mixing, powder, hands [est]."""
+SHORTEST_DAYS = 1.0
+"""A channel that is free sooner than this is not used sooner."""
 FRESH_CYCLES = 25
 """Cycles after which a fresh cell is taken to have told most [est]."""
-TOLD_MOST = NOISE_SD
-"""A cell may be stopped to make room when the cycles that it lacks leave less doubt than this, the noise of a batch. Stopped
-after five cycles, cells were too many that told too little: their laws' errors are common to all of one electrolyte."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def advise(
     sign: float,
     last_cycle: int,
     cycle_days: Mapping[Any, float],
+    lacking: Lacking,
     wanted: int = 0,
 ) -> list[Advice]:
     """Judge every running cell that has shown two cycles.
@@ -82,6 +83,7 @@ def advise(
         sign: 1 where more is better, -1 where less is.
         last_cycle: to which a cell would run.
         cycle_days: how long a cycle of each running cell takes.
+        lacking: what cells still lack (`EarlyEvidence.lacking`).
         wanted: batches that wait for a channel while all are taken.
 
     Returns:
@@ -99,8 +101,7 @@ def advise(
     spared = [cell for cell in running if cell.number in found and not found[cell.number].stop]
     if wanted > sum(advice.stop for advice in found.values()):
         room = wanted - sum(advice.stop for advice in found.values())
-        early = {number: float(said.loc[number, "early_sd"]) for number in found}
-        found |= _make_room(spared, found, early, last_cycle, cycle_days, room)
+        found |= _make_room(spared, found, best, lacking, last_cycle, cycle_days, room)
     return [found[cell.number] for cell in running if cell.number in found]
 
 
@@ -120,24 +121,27 @@ def _judged(cell: Seen, value: float, se: float, chance: float, early: float, la
 def _make_room(
     cells: Sequence[Seen],
     found: Mapping[Any, Advice],
-    early: Mapping[Any, float],
+    best: Best,
+    lacking: Lacking,
     last_cycle: int,
     cycle_days: Mapping[Any, float],
     room: int,
 ) -> dict[Any, Advice]:
-    """Stop those cells that have told most whose running on tells least a channel-day, where a fresh cell tells more."""
+    """Stop those cells whose running on tells least a channel-day, where a fresh cell in the best region tells more."""
     top = max((found[cell.number].chance_best for cell in cells), default=0.0)
     worth = []
     for cell in cells:
-        days = cycle_days[cell.number]
-        if early[cell.number] >= TOLD_MOST:
-            continue
-        likely = found[cell.number].chance_best / max(top, 1e-9)
-        on = likely * _gain_of_running_on(early[cell.number]) / (max(last_cycle - len(cell.discharge), 1) * days)
-        fresh = 1.0 / (NOISE_SD**2 + early[cell.number] ** 2) / (START_DAYS + FRESH_CYCLES * days)
-        worth.append((on, fresh, cell.number))
+        days, said = cycle_days[cell.number], found[cell.number]
+        # Doubt in logs is doubt in the outcome's unit by the value squared: of what hardly works little can be lost.
+        size = min(abs(said.expected / best.mean), 1.0) if best.mean else 1.0
+        matters = said.chance_best / max(top, 1e-9) * size**2
+        now, run_on, beside = _doubt_of_region(lacking, cell.number)
+        left = max((last_cycle - len(cell.discharge)) * days, SHORTEST_DAYS)
+        on = matters * (now - run_on) / left
+        worth.append((on, matters * (now - beside) / (START_DAYS + FRESH_CYCLES * days), cell.number))
+    fresh = max((gain for _, gain, _ in worth), default=0.0)
     stopped = {}
-    for on, fresh, number in sorted(worth, key=lambda item: item[0])[:room]:
+    for on, _, number in sorted(worth, key=lambda item: item[0])[:room]:
         if on < fresh:
             before = found[number]
             times = fresh / max(on, 1e-12)
@@ -149,9 +153,27 @@ def _make_room(
     return stopped
 
 
-def _gain_of_running_on(early_sd: float) -> float:
-    """Precision (1 over relative variance) that is gained when the doubt of the missing cycles is gone."""
-    return 1.0 / NOISE_SD**2 - 1.0 / (NOISE_SD**2 + early_sd**2)
+def _doubt_of_region(lacking: Lacking, number: Any) -> tuple[float, float, float]:
+    """Return the variance of what is known, in logs, of the value of a cell's region of recipes.
+
+    As it is, once the cell has run to its end, and with a fresh cell beside it that has come as far: the best weighted mean of
+    the cells there, each with the noise of its own batch and with what it lacks, which they have in common.
+    """
+    i = lacking.numbers.index(number)
+    region = np.flatnonzero(lacking.near[i])
+    lack = lacking.covariance[np.ix_(region, region)]
+    mine = lacking.covariance[i, region]
+    own = float(lacking.covariance[i, i])
+    noise = NOISE_SD**2 * np.eye(len(region))
+    ended = lack - np.outer(mine, mine) / own if own > 0 else lack
+    fresh = np.block([[lack + noise, mine[:, None]], [mine[None, :], np.array([[NOISE_SD**2 + own]])]])
+    return _variance_of_mean(lack + noise), _variance_of_mean(ended + noise), _variance_of_mean(fresh)
+
+
+def _variance_of_mean(covariance: Floats) -> float:
+    """Variance of the best weighted mean of readings with these errors."""
+    ones = np.ones(len(covariance))
+    return float(1.0 / (ones @ np.linalg.solve(covariance, ones)))
 
 
 def days_of_a_cycle(discharge_mAh_cm2: Floats, current_mA_cm2: float) -> float:

@@ -61,12 +61,13 @@ def chooser(session: Session, reader: Reader, space: SearchSpace | None = None) 
     )
     known = evidence.learnable(reader, session)
     if spec.evaluator == "lab":
-        known = known.joined(under_test.partial(session, reader, set(known.trials)))
+        known = known.joined(*under_test.partial(session, reader, set(known.trials)))
     if len(known.trials):
         values = known.values.join(known.se.add_suffix("_se"))
         if not isinstance(goal, dict):
             values = values.set_axis(["value", "se"], axis=1)
-        optimiser.tell(known.recipes, values)
+        common = known.common if isinstance(goal, dict) else known.common.get(spec.objective.outcome)
+        optimiser.tell(known.recipes, values, common=common)
     trials = reader.trials(session.name)
     waiting = trials[trials["state"].isin(OPEN) & ~trials.index.isin(known.settled)]
     if len(waiting):

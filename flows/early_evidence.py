@@ -27,6 +27,8 @@ Floats = npt.NDArray[np.float64]
 
 NOISE_SD = 0.13
 """Relative sd of one cell of one batch [est]: 5 % a cell and 12 % a batch (physics.md section 4)."""
+NEAR = 0.3
+"""Distance (share of every range) under which recipes with the same names stand for one region [est]."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,18 @@ class Seen:
     """mixing, running, ended (it ran as far as was wanted), stopped or died."""
     design: Mapping[str, Any] = field(default_factory=dict)
     """Where its protocol differs from the campaign's: its own loading."""
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """What n cells still lack of the cycles that count, in logs of capacity."""
+
+    numbers: tuple[Any, ...]
+    """Which cells; those that lack nothing have rows of 0."""
+    covariance: Floats
+    """n x n: cells alike lack alike, so that one that runs to its end tells of the others."""
+    near: npt.NDArray[np.bool_]
+    """n x n: whether two recipes are so close, under the same names, that they stand for one region."""
 
 
 class EarlyEvidence:
@@ -76,6 +90,35 @@ class EarlyEvidence:
         """Capacities of these cells, each with a cycle at least, at a target cycle."""
         return outlook([self._curve(cell) for cell in cells], target, [curve[:target] for curve in self._curves])
 
+    def lacking(self, cells: Sequence[Seen]) -> Lacking:
+        """Say what the cells that have shown something still lack up to the last cycle that counts."""
+        alive = [cell for cell in cells if len(cell.discharge)]
+        curves = [self._curve(cell) for cell in alive]
+        x = np.array([curve.recipe for curve in curves]).reshape(len(curves), -1)
+        close = np.sqrt(((x[:, None] - x[None]) ** 2).sum(axis=-1)) < NEAR
+        same = np.array([[a.names == b.names for b in curves] for a in curves]).reshape(close.shape)
+        return Lacking(tuple(cell.number for cell in alive), self._doubt(alive, self.last_cycle), close & same)
+
+    def common(self, cells: Sequence[Seen], table: pd.DataFrame) -> dict[str, Floats]:
+        """Return for each outcome the covariance, in its unit, of what m rows of `table` owe to the laws of ageing.
+
+        It is part of their `_se` squared; the rest is the noise of batch and cell, each cell's own.
+        """
+        alive = [cell for cell in cells if len(cell.discharge)]
+        numbers = [cell.number for cell in alive]
+        found = {}
+        for name in self.outcomes:
+            square = np.zeros((len(table), len(table)))
+            if alive and _of_the_cell(name):
+                doubt = pd.DataFrame(self._doubt(alive, self._cycle[name]), numbers, numbers)
+                square = doubt.reindex(index=table["number"], columns=table["number"]).fillna(0.0).to_numpy()
+            values = table[name].fillna(0.0).to_numpy(dtype=float)
+            found[name] = values[:, None] * square * values
+        return found
+
+    def _doubt(self, alive: Sequence[Seen], target: int) -> Floats:
+        return self.outlook(alive, target).covariance if alive else np.zeros((0, 0))
+
     def table(
         self, cells: Sequence[Seen], *, told: Sequence[str] = ("running", "ended", "stopped", "died")
     ) -> pd.DataFrame:
@@ -102,11 +145,12 @@ class EarlyEvidence:
         if place is None:
             return row
         ahead = {n: float(look.mean[place]) for n, look in looks.items()}
-        missing = {n: float(look.own_sd[place]) if len(cell.discharge) < n else 0.0 for n, look in looks.items()}
+        missing = {n: float(look.sd[place]) if len(cell.discharge) < n else 0.0 for n, look in looks.items()}
+        own = float(looks[self.last_cycle].own_sd[place]) if len(cell.discharge) < self.last_cycle else 0.0
         for name, value in self._values(cell, ahead).items():
             doubt = math.hypot(NOISE_SD, missing[self._cycle[name]]) if _of_the_cell(name) else 0.0
             row |= {name: value, f"{name}_se": abs(value) * doubt}
-        return row | {"early_sd": missing[self.last_cycle]}
+        return row | {"early_sd": own}
 
     def _values(self, cell: Seen, ahead: Mapping[int, float]) -> dict[str, float]:
         """Outcomes of a record that is carried on to what is expected (ln of capacity at each cycle that counts)."""

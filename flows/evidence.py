@@ -6,10 +6,11 @@ capacity at cycles 1 and 100 has a record of two cycles.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from campaign import outcome, quantity, recipe
@@ -38,6 +39,7 @@ class Evidence:
         data_seq: sequence number of the ledger that it was read at.
         se: n x outcomes, standard errors of what is foreseen of cells under way; NaN = measured, with noise to be inferred.
         settled: trials about which the cycles still missing leave less doubt than the noise; the others stay pending.
+        common: by outcome, n x n covariance of the errors that rows foreseen by the same laws have in common.
     """
 
     recipes: pd.DataFrame
@@ -46,14 +48,15 @@ class Evidence:
     data_seq: int
     se: pd.DataFrame
     settled: frozenset[str]
+    common: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def tried(self) -> pd.DataFrame:
         """Recipes of the rows that gave something."""
         return self.recipes[self.values.notna().all(axis=1)]
 
-    def joined(self, partial: pd.DataFrame) -> Evidence:
-        """With what cells under way say (`flows.under_test.partial`)."""
+    def joined(self, partial: pd.DataFrame, common: Mapping[str, npt.NDArray[np.float64]]) -> Evidence:
+        """With what cells under way say, and the errors that they have in common (`flows.under_test.partial`)."""
         names = list(self.values)
         values = pd.concat([self.values, partial[names]], ignore_index=True).astype(float)
         se = pd.concat(
@@ -62,7 +65,9 @@ class Evidence:
         recipes = pd.concat([self.recipes, partial[list(self.recipes)]], ignore_index=True)
         sure = partial.loc[partial["early_sd"] < SETTLED_SD, "trial"]
         trials = [*self.trials, *partial["trial"]]
-        return Evidence(recipes, values, trials, self.data_seq, se, self.settled | frozenset(sure))
+        measured = len(self.trials)
+        wider = {name: np.pad(square, (measured, 0)) for name, square in common.items() if name in names}
+        return Evidence(recipes, values, trials, self.data_seq, se, self.settled | frozenset(sure), wider)
 
 
 def record(reader: Reader, campaign: str) -> pd.DataFrame:

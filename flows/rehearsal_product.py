@@ -143,6 +143,7 @@ class Product:
             last_cycle=self.last_cycle,
             cycle_days={test.number: advice.days_of_a_cycle(test.discharge, current) for test in tests},
             wanted=wanted,
+            lacking=self.early.lacking(tests),
         )
 
     def evidence(self, tests: Sequence[Seen]) -> pd.DataFrame:
@@ -203,7 +204,8 @@ class Product:
         if len(known):
             columns = [n for name in self.early.outcomes for n in (name, f"{name}_se")]
             values = known[columns] if bounds else known[columns[:2]].set_axis(["value", "se"], axis=1)
-            optimiser.tell(known[names], values)
+            common = self.early.common(tests, known)
+            optimiser.tell(known[names], values, common=common if bounds else common[self._goal.outcome])
         told = set(known.loc[known["early_sd"].isna() | (known["early_sd"] < NOISE_SD), "number"])
         under_way = [t for t in tests if t.state in ("mixing", "running") and t.number not in told]
         if under_way:

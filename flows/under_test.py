@@ -24,7 +24,7 @@ from store import Reader
 if TYPE_CHECKING:
     from flows.advice import Advice
     from flows.choose import Chooser
-    from flows.early_evidence import EarlyEvidence, Seen
+    from flows.early_evidence import EarlyEvidence, Floats, Seen
 
 CHANCE = "chance_of_being_best"
 CURVES = 64
@@ -87,7 +87,7 @@ def early(session: Session) -> EarlyEvidence:
     )
 
 
-def partial(session: Session, reader: Reader, finished: set[str]) -> pd.DataFrame:
+def partial(session: Session, reader: Reader, finished: set[str]) -> tuple[pd.DataFrame, dict[str, Floats]]:
     """What cells say that have not (or will never) come to the cycles that count.
 
     Args:
@@ -96,14 +96,16 @@ def partial(session: Session, reader: Reader, finished: set[str]) -> pd.DataFram
         finished: trials whose outcomes are measured; their other cells say so too, these not.
 
     Returns:
-        As `EarlyEvidence.table`, with `trial`; only rows that say something.
+        As `EarlyEvidence.table`, with `trial`, only rows that say something; and as `EarlyEvidence.common` of these rows.
     """
     law = early(session)
-    table = law.table(cells(session, reader))
+    seen = cells(session, reader)
+    table = law.table(seen)
     owner = reader.cells(session.name)["trial"]
     table["trial"] = [str(owner[name]) for name in table["number"]]
     said = table["early_sd"].gt(0) & table[list(law.outcomes)].notna().all(axis=1)
-    return table[said & ~table["trial"].isin(finished)].reset_index(drop=True)
+    table = table[said & ~table["trial"].isin(finished)].reset_index(drop=True)
+    return table, law.common(seen, table)
 
 
 def advise(session: Session, reader: Reader, choice: Chooser) -> list[Advice]:
@@ -129,6 +131,7 @@ def advise(session: Session, reader: Reader, choice: Chooser) -> list[Advice]:
             cell.number: advice.days_of_a_cycle(cell.discharge, _current(session, reader, cell)) for cell in seen
         },
         wanted=max(0, len(waiting_mixes(reader, session.name)) - len(free_channels(session, reader))),
+        lacking=law.lacking(seen),
     )
 
 

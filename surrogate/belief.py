@@ -9,7 +9,7 @@ scale predicts the better results better.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -242,6 +242,7 @@ def learn(
     y: Floats,
     *,
     se: Floats,
+    common: Floats | None = None,
     earlier: Belief | None = None,
 ) -> Belief:
     """Fit the mixture to n >= 0 results.
@@ -252,6 +253,7 @@ def learn(
         x: n x p encoded recipes.
         y: n outcomes, larger is better.
         se: n standard errors, NaN where the noise is to be inferred.
+        common: n x n covariance of the errors that results have in common, part of their se squared; None for none.
         earlier: the belief after fewer of the same results; fits then start from its kernel parameters and take few
             steps, and shares that it found negligible are not taken up again.
     """
@@ -259,7 +261,7 @@ def learn(
     scales = [straight] if curved is None else [curved, replace(straight, side=curved.side, one_sided=True)]
     if earlier is not None:  # a long history's scale was settled
         scales = [scale for scale in scales if scale.bent_side == earlier.warp.bent_side] or scales[:1]
-    fitted = [_fit(layout, prior, x, y, se, scale, earlier) for scale in scales]
+    fitted = [_fit(layout, prior, x, y, _Errors(se, common), scale, earlier) for scale in scales]
     chosen = 0
     if len(scales) > 1:
         bent_score, straight_score = (_score(*one, scale, y) for one, scale in zip(fitted, scales, strict=True))
@@ -267,13 +269,30 @@ def learn(
     return _averaged(prior, *fitted[chosen], scales[chosen])
 
 
+@dataclass(frozen=True)
+class _Errors:
+    """Errors of n results in the outcome's unit: as `learn` takes them."""
+
+    se: Floats
+    common: Floats | None
+
+    def on(self, slope: Floats) -> tuple[Floats, Floats | None]:
+        """Return variances that are each result's own, and the common covariance, on a scale of that slope."""
+        whole = (self.se * slope) ** 2
+        if self.common is None:
+            return whole, None
+        common = self.common * slope[:, None] * slope
+        return np.maximum(whole - np.diagonal(common), 0.0), common
+
+
 def _fit(
-    layout: Layout, prior: Prior, x: Floats, y: Floats, se: Floats, warp: Warp, earlier: Belief | None
+    layout: Layout, prior: Prior, x: Floats, y: Floats, errors: _Errors, warp: Warp, earlier: Belief | None
 ) -> tuple[Process, Floats]:
     """Fit every share on one scale; return them, and the logs of their weights before data."""
     seen = np.hstack([x, prior.features(x, side=warp.bent_side)])
     log_noise = LOG_NOISE_SD if warp.bent_side is None else (LOG_SHARE[0] - math.log(warp.scale), LOG_SHARE[1])
-    data = Data(seen, warp.to(y), (se * warp.slope(y)) ** 2, np.zeros(len(y)), prior.width, log_noise)
+    own, common = errors.on(warp.slope(y))
+    data = Data(seen, warp.to(y), own, np.zeros(len(y)), prior.width, log_noise, common)
     shares, before = (np.array(column) for column in zip(*TRUST_GRID, strict=True))
     if not prior.width:
         shares, before = shares[:1], before[:1]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -19,8 +19,20 @@ LARGEST = 1e100
 """Results beyond this size are no measurements, and their squares would overflow."""
 SAME_RECIPE = 1e-6
 """Encoded recipes closer than this in every parameter are one recipe."""
+ROUNDING = 1.0 + 1e-6
+"""What a covariance may be off by, as a factor."""
 MEANT_RECIPE = 0.05
 """A told recipe this close to a pending one (share of each range) is taken as what became of it."""
+
+
+@dataclass(frozen=True)
+class Common:
+    """Errors that results told together have in common."""
+
+    first: int
+    """Row of the first of them."""
+    covariance: Floats
+    """outcomes x n x n."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,8 @@ class History:
     """n x outcomes; NaN = not given."""
     pending: Floats
     """m x p encoded recipes that are under way."""
+    common: tuple[Common, ...] = ()
+    """Errors that results have in common, one entry a telling that had any."""
 
     @classmethod
     def empty(cls, n_parameters: int, n_outcomes: int) -> Self:
@@ -46,24 +60,49 @@ class History:
             np.zeros((0, n_parameters)),
         )
 
-    def told(self, x: Floats, values: Floats, se: Floats) -> Self:
-        """Return the history with further results; what they answer is no longer pending."""
+    def told(self, x: Floats, values: Floats, se: Floats, common: Floats | None = None) -> Self:
+        """Return the history with further results; what they answer is no longer pending.
+
+        Args:
+            x: n x p encoded recipes.
+            values: n x outcomes.
+            se: n x outcomes.
+            common: outcomes x n x n covariances of the errors that these results have in common, if any.
+        """
         left = self.pending
         for recipe in x:
             left = _without(left, recipe)
-        return type(self)(np.vstack([self.x, x]), np.vstack([self.values, values]), np.vstack([self.se, se]), left)
+        shared = self.common if common is None else (*self.common, Common(len(self.x), common))
+        return replace(
+            self,
+            x=np.vstack([self.x, x]),
+            values=np.vstack([self.values, values]),
+            se=np.vstack([self.se, se]),
+            pending=left,
+            common=shared,
+        )
+
+    def covariance(self, rows: npt.NDArray[np.intp], outcome: int) -> Floats | None:
+        """Return the covariance of the errors that some results of an outcome have in common; None where none have."""
+        if not self.common:
+            return None
+        whole = np.zeros((len(self.x), len(self.x)))
+        for told in self.common:
+            last = told.first + told.covariance.shape[1]
+            whole[told.first : last, told.first : last] = told.covariance[outcome]
+        return whole[np.ix_(rows, rows)]
 
     def waiting(self, x: Floats) -> Self:
         """Return the history with further pending recipes; one that already is pending counts once."""
         new = [row for row in x if not _is_in(row, self.pending)]
         pending = np.vstack([self.pending, *new]) if new else self.pending
-        return type(self)(self.x, self.values, self.se, pending)
+        return replace(self, pending=pending)
 
     def withdrawn(self, x: Floats) -> Self:
         """Return the history without these pending recipes."""
         keep = [row for row in self.pending if not _is_in(row, x)]
         pending = np.stack(keep) if keep else self.pending[:0]
-        return type(self)(self.x, self.values, self.se, pending)
+        return replace(self, pending=pending)
 
     @property
     def failed(self) -> npt.NDArray[np.bool_]:
@@ -111,6 +150,53 @@ def read_values(values: Any, outcomes: Sequence[str], index: pd.Index) -> tuple[
         row = index[int(np.argwhere(errors < 0)[0, 0])]
         raise Refusal(f"row {row}: a standard error is negative; it must be 0 or more")
     return read, errors
+
+
+def read_common(given: Any, outcomes: Sequence[str], se: Floats) -> Floats | None:
+    """Read the covariance of errors that n results have in common into outcomes x n x n.
+
+    Args:
+        given: n x n for one outcome, or a mapping of outcome to it (others have none); None for none at all.
+        outcomes: names of the outcomes that are modelled.
+        se: n x outcomes standard errors, which these errors are part of.
+
+    Raises:
+        Refusal: another shape, no covariance, or more of it than the standard errors hold.
+    """
+    if given is None or (isinstance(given, Mapping) and not given):
+        return None
+    by_name = given if isinstance(given, Mapping) else {outcomes[0]: given}
+    if not isinstance(given, Mapping) and len(outcomes) > 1:
+        raise Refusal(
+            f"several outcomes are modelled: hand common errors as a mapping, e.g. {{{outcomes[0]!r}: matrix}}"
+        )
+    n = len(se)
+    read = np.zeros((len(outcomes), n, n))
+    for name, matrix in by_name.items():
+        if name not in outcomes:
+            raise Refusal(f"common errors: {name!r} is no outcome that is modelled; {nearest(str(name), outcomes)}")
+        j = list(outcomes).index(name)
+        square = np.asarray(matrix, dtype=float)
+        if square.shape != (n, n):
+            raise Refusal(f"common errors of {name}: shape {square.shape} for {n} results; right is ({n}, {n})")
+        slight = (ROUNDING - 1.0) * np.abs(square).max(initial=0.0)
+        if not np.isfinite(square).all() or (np.abs(square - square.T) > slight).any():
+            raise Refusal(f"common errors of {name}: a covariance is symmetric and finite, this matrix is not")
+        square = 0.5 * (square + square.T)
+        if n and np.linalg.eigvalsh(square)[0] < -n * slight:
+            raise Refusal(
+                f"common errors of {name}: no errors have this covariance, as some sum of them would vary by less than 0"
+            )
+        share = np.diagonal(square)
+        beyond = (share < 0) | (share > ROUNDING * se[:, j] ** 2) | (np.isnan(se[:, j]) & (share > 0))
+        if beyond.any():
+            row = int(np.argmax(beyond))
+            raise Refusal(
+                f"common errors of {name}: result {row + 1} has a common variance of {share[row]:.3g} and a standard error of "
+                f"{se[row, j]:.3g}; the standard error must be given and hold the common error"
+            )
+        read[j] = square
+    return read
 
 
 def _as_table(values: Any, outcomes: Sequence[str], n: int) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from surrogate.design import TEST_EVERY, TEST_OFTEN, first_recipes, first_size, 
 from surrogate.diagnostics import Diagnostics, diagnose
 from surrogate.feasibility import Feasibility
 from surrogate.goals import Goals
-from surrogate.history import SAME_RECIPE, History, parse_cells, read_values
+from surrogate.history import SAME_RECIPE, Common, History, parse_cells, read_common, read_values
 from surrogate.kernel import Layout
 from surrogate.prior import Prior, as_function
 from surrogate.reasons import reason
@@ -149,7 +149,7 @@ class Optimiser:
         self._history = self._history.waiting(x)
         return recipes
 
-    def tell(self, recipes: pd.DataFrame, values: Any) -> None:
+    def tell(self, recipes: pd.DataFrame, values: Any, *, common: Any = None) -> None:
         """Take in results.
 
         Args:
@@ -157,13 +157,16 @@ class Optimiser:
                 recipe told again is a replicate.
             values: n numbers, or a DataFrame with `value` and `se`, or one column an outcome (and `<outcome>_se`).
                 NaN = the trial failed.
+            common: n x n covariance of errors that these results have in common, part of their `se` squared (such as
+                what one law foresees of several cells); with several outcomes a mapping.
 
         Raises:
             Refusal: a cell that cannot be; nothing is taken in then.
         """
         table = self._space.check(recipes)
         read, se = read_values(values, self._outcomes, table.index)
-        self._history = self._history.told(parse_cells(table, self._space), read, se)
+        shared = read_common(common, self._outcomes, se)
+        self._history = self._history.told(parse_cells(table, self._space), read, se, shared)
 
     def pending(self, recipes: pd.DataFrame | None = None) -> pd.DataFrame:
         """Return what is under way; with `recipes`, after adding these (asked recipes are added by themselves)."""
@@ -278,6 +281,7 @@ class Optimiser:
             "values": without_nan(self._history.values),
             "se": without_nan(self._history.se),
             "pending": self._history.pending.tolist(),
+            "common": [[told.first, told.covariance.tolist()] for told in self._history.common],
         }
         write_state(Path(path), state)
 
@@ -312,6 +316,7 @@ class Optimiser:
             np.array(state["values"], dtype=float).reshape(-1, k),
             np.array(state["se"], dtype=float).reshape(-1, k),
             np.array(state["pending"], dtype=float).reshape(-1, p),
+            tuple(Common(first, np.array(matrices, dtype=float)) for first, matrices in state.get("common", [])),
         )
         return made
 
@@ -398,6 +403,7 @@ class Optimiser:
             self._history.x[rows],
             self._signs[j] * self._history.values[rows, j],
             se=self._history.se[rows, j],
+            common=self._history.covariance(rows, j),
             earlier=self._milestones.get((j, milestone)),
         )
 

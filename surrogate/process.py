@@ -28,6 +28,7 @@ from gpytorch.means import Mean
 from gpytorch.models import ExactGP
 from gpytorch.module import Module
 from gpytorch.priors import NormalPrior
+from linear_operator import LinearOperator, to_linear_operator
 from linear_operator.operators import DiagLinearOperator
 from torch import Tensor
 from torch.nn import Parameter
@@ -53,13 +54,15 @@ class Data:
     y: Floats
     """n outcomes."""
     variance: Floats
-    """n known noise variances; NaN where the noise is to be inferred."""
+    """n known noise variances, each result's own; NaN where the noise is to be inferred."""
     extra: Floats
     """n further noise variances, 0 but for suspected outliers."""
     width: int
     """Number of the simulator's features, 0 without simulator."""
     log_noise: tuple[float, float] = LOG_NOISE_SD
     """Prior mean and sd of the log of the noise's sd, on the standardised scale."""
+    common: Floats | None = None
+    """n x n covariance of the errors that results have in common, beside their own noise; None for none."""
 
     @property
     def n(self) -> int:
@@ -96,11 +99,17 @@ class ResultNoise(_GaussianLikelihoodBase):
         prior = NormalPrior(*data.log_noise)  # type: ignore[no-untyped-call]  # GPyTorch's priors are untyped
         self.register_prior("log_sd_prior", prior, "log_sd")
         self.known, self.extra = torch.from_numpy(data.variance), torch.from_numpy(data.extra)
+        self._common = None if data.common is None else torch.from_numpy(data.common)
 
     def variances(self) -> Tensor:
         """Return shares x n noise variances of the results."""
         inferred = (2.0 * self.log_sd).exp().expand(-1, len(self.known))
         return torch.where(self.known.isnan(), inferred, self.known) + self.extra
+
+    def covariances(self) -> Tensor:
+        """Return shares x n x n covariances of the errors of the results, what they have in common included."""
+        own = torch.diag_embed(self.variances())
+        return own if self._common is None else own + self._common
 
     @property
     def typical(self) -> Tensor:
@@ -109,9 +118,11 @@ class ResultNoise(_GaussianLikelihoodBase):
             return self.known.median().expand(len(self.log_sd))
         return (2.0 * self.log_sd[:, 0]).exp()
 
-    def _shaped_noise_covar(self, base_shape: torch.Size, *_: Any, **__: Any) -> DiagLinearOperator:
+    def _shaped_noise_covar(self, base_shape: torch.Size, *_: Any, **__: Any) -> LinearOperator:
         if base_shape[-1] == len(self.known):
-            return DiagLinearOperator(self.variances())
+            return (
+                DiagLinearOperator(self.variances()) if self._common is None else to_linear_operator(self.covariances())
+            )
         return DiagLinearOperator(self.typical[:, None].expand(-1, base_shape[-1]))
 
 
@@ -155,7 +166,7 @@ class Process(ExactGP, GPyTorchModel):
         With W = alpha alpha' - K^-1 the likelihood's slope is 1/2 sum W dK + alpha dm: automatic differentiation runs
         through kernel and mean only, not through the factorisation, which makes it three times as fast.
         """
-        k = self.covar_module.forward(self._x, self._x) + torch.diag_embed(self.likelihood.variances())
+        k = self.covar_module.forward(self._x, self._x) + self.likelihood.covariances()
         mean = self.mean_module(self._x)
         priors = torch.stack(
             [prior.log_prob(closure(module)).sum(-1) for _, module, prior, closure, _ in self.named_priors()]  # type: ignore[no-untyped-call]  # GPyTorch's
@@ -178,7 +189,7 @@ class Process(ExactGP, GPyTorchModel):
     @cached_property
     def _factor(self) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            k = self.covar_module.forward(self._x, self._x) + torch.diag_embed(self.likelihood.variances())
+            k = self.covar_module.forward(self._x, self._x) + self.likelihood.covariances()
             chol = stable_cholesky(k)
             return chol, torch.cholesky_solve((self._y - self.mean_module(self._x))[..., None], chol)
 

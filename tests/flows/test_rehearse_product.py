@@ -89,15 +89,19 @@ def test_good_cells_run_on_while_no_batch_waits_for_a_channel():
 
 
 def test_a_waiting_batch_takes_the_channel_of_the_cell_that_has_least_to_tell():
-    good = [cell(1, 6.0, 99), cell(2, 6.0, 60), cell(3, 4.5, 60), cell(4, 6.1, 3)]
-    stopped = [a for a in product().advise(good, wanted=1) if a.stop]
+    ended = [cell(10 + k, t, 100, "ended") for k, t in enumerate((4.9, 5.1, 5.9, 6.1, 6.2, 9.0))]
+    good = [cell(1, 6.0, 99), cell(2, 6.0, 60), cell(3, 5.0, 60), cell(4, 6.1, 3)]
+    stopped = [a for a in product().advise([*ended, *good], wanted=1) if a.stop]
     assert [a.number for a in stopped] == [3]
     assert "waits for a channel" in stopped[0].reason
 
 
-def test_a_cell_that_has_not_told_most_keeps_its_channel_however_many_batches_wait():
-    good = [cell(1, 6.0, 99), cell(2, 6.0, 60), cell(4, 6.1, 3), cell(5, 5.0, 4)]
-    assert [a.number for a in product().advise(good, wanted=4) if a.stop] == [2]
+def test_the_first_cells_of_a_region_keep_their_channels_until_one_has_come_to_its_end():
+    """What they lack they lack together, and fresh cells would lack it too."""
+    good = [cell(1, 6.0, 60), cell(2, 6.0, 60), cell(3, 5.5, 60), cell(4, 6.1, 50)]
+    assert not [a.number for a in product().advise(good, wanted=4) if a.stop]
+    ended = [cell(10 + k, t, 100, "ended") for k, t in enumerate((5.5, 5.8, 6.0, 6.1, 6.2))]
+    assert [a.number for a in product().advise([*ended, *good], wanted=4) if a.stop]
 
 
 def test_what_is_under_way_is_not_asked_for_again():
