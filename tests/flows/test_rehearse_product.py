@@ -64,6 +64,18 @@ def test_a_running_cell_is_evidence_with_more_doubt_than_a_finished_one():
     assert known[OUTCOME].iloc[2] == pytest.approx(truth)
 
 
+def test_what_cells_owe_to_the_laws_is_common_and_the_rest_is_their_own_noise():
+    tests = [cell(1, 5.0, 10), cell(2, 5.2, 10), cell(3, 11.0, 10), cell(4, 4.0, 100, "ended")]
+    early = product().early
+    known = early.table(tests)
+    common, values = early.common(tests, known)[OUTCOME], known[OUTCOME].to_numpy()
+    own = known[f"{OUTCOME}_se"].to_numpy() ** 2 - np.diagonal(common)
+    assert np.sqrt(own) / values == pytest.approx(NOISE_SD)
+    sds = np.sqrt(np.diagonal(common))[:3]
+    correlation = common[:3, :3] / np.outer(sds, sds)
+    assert correlation[0, 1] > correlation[0, 2] and (common[3] == 0).all()
+
+
 def test_a_cell_that_died_late_still_tells_and_one_without_a_cycle_failed():
     known = product().evidence([cell(1, 5.0, 40, "died"), cell(2, 5.0, 0, "died"), cell(3, 5.0, 0, "mixing")])
     assert known["number"].tolist() == [1, 2]

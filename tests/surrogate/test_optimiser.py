@@ -201,3 +201,52 @@ def test_each_name_is_tried_before_one_is_exploited_and_nothing_is_predicted_bef
     assert first.reason.str.contains("first trial of sse").all()
     opt.tell(first, [1.0, 2.0, 3.0, 4.0])
     assert set(first.sse) | set(opt.ask(2).sse) == set("ABCDEF")
+
+
+def told_together(common, *, n=6, sd=0.3):
+    """Results near 1000 rpm whose errors may be common, and one without error far from them."""
+    opt = Optimiser({"speed_rpm": (400, 2000)}, seed=0)
+    recipes = pd.DataFrame({"speed_rpm": [1000.0 + 2 * k for k in range(n)] + [1900.0]})
+    values = pd.DataFrame({"value": [4.0] * n + [2.0], "se": [sd] * n + [0.01]})
+    opt.tell(recipes, values, common=common)
+    return opt
+
+
+def test_errors_in_common_do_not_average_out():
+    n, sd = 6, 0.3
+    square = np.zeros((n + 1, n + 1))
+    square[:n, :n] = 0.9 * sd**2
+    there = pd.DataFrame({"speed_rpm": [1004.0]})
+    apart, together = (told_together(common).predict(there)["sd"].item() for common in (None, square))
+    assert together > 1.5 * apart
+    own = told_together(np.diag(np.full(n + 1, 5e-5))).predict(there)["sd"].item()
+    assert own == pytest.approx(apart, rel=1e-3)  # a part of each one's own error that nobody shares changes nothing
+
+
+def test_errors_in_common_are_saved_and_stay_with_their_results(tmp_path):
+    square = np.full((7, 7), 9e-5)
+    opt = told_together(square)
+    opt.tell(pd.DataFrame({"speed_rpm": [500.0]}), [1.0])
+    opt.save(tmp_path / "opt.json")
+    loaded = Optimiser.load(tmp_path / "opt.json")
+    pd.testing.assert_frame_equal(loaded.ask(2), opt.ask(2))
+    again = told_together(None)
+    again.tell(pd.DataFrame({"speed_rpm": [500.0]}), [1.0])
+    there = pd.DataFrame({"speed_rpm": [1004.0]})
+    assert loaded.predict(there)["sd"].item() == opt.predict(there)["sd"].item() != again.predict(there)["sd"].item()
+
+
+@pytest.mark.parametrize(
+    ("square", "said"),
+    [
+        (np.zeros((3, 3)), "shape"),
+        (np.triu(np.full((7, 7), 1e-5)), "symmetric"),
+        (np.full((7, 7), np.nan), "symmetric and finite"),
+        (np.full((7, 7), 0.5), "hold the common error"),
+        (np.where(np.eye(7) > 0, 1e-5, 9e-5), "no errors have this covariance"),
+        ({"speed": np.zeros((7, 7))}, "no outcome"),
+    ],
+)
+def test_a_covariance_of_errors_that_cannot_be_is_refused(square, said):
+    with pytest.raises(Refusal, match=said):
+        told_together(square)

@@ -1,5 +1,7 @@
 """The Gaussian process: its slopes, its agreement with GPyTorch's own posterior, its leave-one-out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -42,9 +44,11 @@ def test_the_slopes_of_the_density_are_exact(rho2, features):
         assert check_grad(lambda v: at(v)[0], lambda v: at(v)[1], logs) < 1e-4 * (1 + scale)
 
 
-@pytest.mark.parametrize("features", [0, 4])
-def test_the_posterior_is_gpytorchs(features):
-    process = fit(LAYOUT, data(features=features, known=True), [0.0, 0.7] if features else [0.0])
+@pytest.mark.parametrize(("features", "together"), [(0, False), (4, False), (4, True)])
+def test_the_posterior_is_gpytorchs(features, together):
+    told = data(features=features, known=True)
+    told = replace(told, common=np.full((told.n, told.n), 0.05)) if together else told
+    process = fit(LAYOUT, told, [0.0, 0.7] if features else [0.0])
     x = torch.from_numpy(data(7, features=features, seed=1).x)
     with torch.no_grad():
         theirs = process.posterior(x)
