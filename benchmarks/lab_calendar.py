@@ -71,13 +71,13 @@ class _Value:
             return float("nan")
         held = np.append(test.discharge[:n], np.full(self.last_cycle - n, test.discharge[n - 1]))
         whole = replace(test, discharge=held, state="ended")
-        return float(self.early.table([whole])[self.outcome].iloc[0])
+        return float(self.early.of([whole]).table[self.outcome].iloc[0])
 
     def expected_at_25(self, test: Any, tests: Any) -> float:
         """The objective that our early evidence expects."""
         if len(test.discharge) < min(EARLY, self.last_cycle):
             return float("nan")
-        known = self.early.table(tests)
+        known = self.early.of(tests).table
         return float(known.loc[known["number"].eq(test.number), self.outcome].iloc[0])
 
 

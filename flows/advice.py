@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from flows.early_evidence import NOISE_SD, Floats, Lacking, Seen
+from flows.early_evidence import NOISE_SD, Evidence, Floats, Lacking, Seen
 
 Z95 = 1.645
 HOPELESS = 0.02
@@ -63,33 +63,31 @@ class Best:
 
 def advise(
     cells: Sequence[Seen],
-    known: pd.DataFrame,
+    told: Evidence,
     best: Best,
     *,
     objective: str,
     sign: float,
     last_cycle: int,
     cycle_days: Mapping[Any, float],
-    lacking: Lacking,
     wanted: int = 0,
 ) -> list[Advice]:
     """Judge every running cell that has shown two cycles.
 
     Args:
         cells: all there are.
-        known: what they say (`EarlyEvidence.table`).
+        told: what they say.
         best: what the best recipe tried is believed to give.
         objective: column of `known` that is wanted.
         sign: 1 where more is better, -1 where less is.
         last_cycle: to which a cell would run.
         cycle_days: how long a cycle of each running cell takes.
-        lacking: what cells still lack (`EarlyEvidence.lacking`).
         wanted: batches that wait for a channel while all are taken.
 
     Returns:
         One advice a cell, in the order of the cells; `wanted` of them are stopped at most for want of a channel.
     """
-    said = known.drop_duplicates("number", keep="last").set_index("number")
+    said = told.table.drop_duplicates("number", keep="last").set_index("number")
     running = [c for c in cells if c.state == "running" and len(c.discharge) >= 2 and c.number in said.index]
     found = {}
     for cell in running:
@@ -101,7 +99,7 @@ def advise(
     spared = [cell for cell in running if cell.number in found and not found[cell.number].stop]
     if wanted > sum(advice.stop for advice in found.values()):
         room = wanted - sum(advice.stop for advice in found.values())
-        found |= _make_room(spared, found, best, lacking, last_cycle, cycle_days, room)
+        found |= _make_room(spared, found, best, told.lacking, last_cycle, cycle_days, room)
     return [found[cell.number] for cell in running if cell.number in found]
 
 

@@ -24,6 +24,7 @@ from campaign.space import SearchSpace
 from surrogate.readouts import Curve, Outlook, outlook, readout
 
 Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int_]
 
 NOISE_SD = 0.13
 """Relative sd of one cell of one batch [est]: 5 % a cell and 12 % a batch (physics.md section 4)."""
@@ -58,6 +59,24 @@ class Lacking:
     """n x n: whether two recipes are so close, under the same names, that they stand for one region."""
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What cells say at one moment, worked out from the same cells throughout."""
+
+    table: pd.DataFrame
+    """One row a cell: its recipe, each outcome and `<outcome>_se`, `number`, and `early_sd`: the relative sd that the cycles
+    still missing leave in its order among the others. All NaN = the cell died without a single cycle."""
+    common: Mapping[str, Floats]
+    """For each outcome the covariance, in its unit, of what the rows of `table` owe to the laws of ageing: part of their `_se`
+    squared; the rest is the noise of batch and cell, each cell's own."""
+    lacking: Lacking
+
+    def only(self, rows: npt.NDArray[np.bool_]) -> tuple[pd.DataFrame, dict[str, Floats]]:
+        """Return the table and the common errors of some of its rows."""
+        kept = {name: square[np.ix_(rows, rows)] for name, square in self.common.items()}
+        return self.table[rows].reset_index(drop=True), kept
+
+
 class EarlyEvidence:
     """Turns cells into what a chooser is told of them."""
 
@@ -83,6 +102,7 @@ class EarlyEvidence:
         self.outcomes = tuple(outcomes)
         self._cycle = {name: needed_cycle(name, conditions) for name in outcomes}
         self.last_cycle = max(self._cycle.values())
+        self._targets = sorted(set(self._cycle.values()))
         self._derived: dict[tuple[Any, int, int], dict[str, float]] = {}
         self._encoded: dict[Any, tuple[Floats, tuple[str, ...]]] = {}
 
@@ -90,62 +110,45 @@ class EarlyEvidence:
         """Capacities of these cells, each with a cycle at least, at a target cycle."""
         return outlook([self._curve(cell) for cell in cells], target, [curve[:target] for curve in self._curves])
 
-    def lacking(self, cells: Sequence[Seen]) -> Lacking:
-        """Say what the cells that have shown something still lack up to the last cycle that counts."""
-        alive = [cell for cell in cells if len(cell.discharge)]
-        curves = [self._curve(cell) for cell in alive]
-        x = np.array([curve.recipe for curve in curves]).reshape(len(curves), -1)
-        close = np.sqrt(((x[:, None] - x[None]) ** 2).sum(axis=-1)) < NEAR
-        same = np.array([[a.names == b.names for b in curves] for a in curves]).reshape(close.shape)
-        return Lacking(tuple(cell.number for cell in alive), self._doubt(alive, self.last_cycle), close & same)
-
-    def common(self, cells: Sequence[Seen], table: pd.DataFrame) -> dict[str, Floats]:
-        """Return for each outcome the covariance, in its unit, of what m rows of `table` owe to the laws of ageing.
-
-        It is part of their `_se` squared; the rest is the noise of batch and cell, each cell's own.
-        """
-        alive = [cell for cell in cells if len(cell.discharge)]
-        numbers = [cell.number for cell in alive]
-        found = {}
-        for name in self.outcomes:
-            square = np.zeros((len(table), len(table)))
-            if alive and _of_the_cell(name):
-                doubt = pd.DataFrame(self._doubt(alive, self._cycle[name]), numbers, numbers)
-                square = doubt.reindex(index=table["number"], columns=table["number"]).fillna(0.0).to_numpy()
-            values = table[name].fillna(0.0).to_numpy(dtype=float)
-            found[name] = values[:, None] * square * values
-        return found
-
-    def _doubt(self, alive: Sequence[Seen], target: int) -> Floats:
-        return self.outlook(alive, target).covariance if alive else np.zeros((0, 0))
-
-    def table(
-        self, cells: Sequence[Seen], *, told: Sequence[str] = ("running", "ended", "stopped", "died")
-    ) -> pd.DataFrame:
-        """Say what each cell says.
+    def of(self, cells: Sequence[Seen]) -> Evidence:
+        """Say what each cell says, and what they have in common.
 
         Args:
-            cells: all there are; those whose state is not `told` teach nothing here.
-            told: states that count.
-
-        Returns:
-            One row a cell: its recipe, each outcome and `<outcome>_se`, `number`, and `early_sd`: the relative sd that the
-            cycles still missing leave in its order among the others. All NaN = the cell died without a single cycle.
+            cells: all there are. Those that mix, or run without a whole cycle so far, teach nothing here.
         """
-        said = [cell for cell in cells if cell.state in told and (len(cell.discharge) or cell.state == "died")]
+        said = [cell for cell in cells if len(cell.discharge) or cell.state == "died"]
         alive = [cell for cell in said if len(cell.discharge)]
-        looks = {n: self.outlook(alive, n) for n in sorted(set(self._cycle.values()))} if alive else {}
+        looks = {n: self.outlook(alive, n) for n in self._targets} if alive else {}
         place = {id(cell): i for i, cell in enumerate(alive)}
         rows = [self._row(cell, place.get(id(cell)), looks) for cell in said]
         columns = [n for name in self.outcomes for n in (name, f"{name}_se")]
-        return pd.DataFrame(rows, columns=[*self._space.names, *columns, "number", "early_sd"])
+        table = pd.DataFrame(rows, columns=[*self._space.names, *columns, "number", "early_sd"])
+        places = np.array([i for i, cell in enumerate(said) if len(cell.discharge)], dtype=int)
+        common = {name: self._common(name, table, places, looks) for name in self.outcomes}
+        return Evidence(table, common, self._lacking(alive, looks))
+
+    def _common(self, name: str, table: pd.DataFrame, alive: Places, looks: Mapping[int, Outlook]) -> Floats:
+        found = np.zeros((len(table), len(table)))
+        if len(alive) and _of_the_cell(name):
+            values = table[name].fillna(0.0).to_numpy(dtype=float)[alive]
+            found[np.ix_(alive, alive)] = values[:, None] * looks[self._cycle[name]].covariance * values
+        return found
+
+    def _lacking(self, alive: Sequence[Seen], looks: Mapping[int, Outlook]) -> Lacking:
+        if not alive:
+            return Lacking((), np.zeros((0, 0)), np.zeros((0, 0), dtype=bool))
+        curves = [self._curve(cell) for cell in alive]
+        x = np.array([curve.recipe for curve in curves])
+        close = np.sqrt(((x[:, None] - x[None]) ** 2).sum(axis=-1)) < NEAR
+        same = np.array([[a.names == b.names for b in curves] for a in curves])
+        return Lacking(tuple(cell.number for cell in alive), looks[self.last_cycle].covariance, close & same)
 
     def _row(self, cell: Seen, place: int | None, looks: Mapping[int, Outlook]) -> dict[str, Any]:
         row = {**cell.recipe, "number": cell.number}
         if place is None:
             return row
         ahead = {n: float(look.mean[place]) for n, look in looks.items()}
-        missing = {n: float(look.sd[place]) if len(cell.discharge) < n else 0.0 for n, look in looks.items()}
+        missing = {n: float(look.sd[place]) for n, look in looks.items()}
         own = float(looks[self.last_cycle].own_sd[place]) if len(cell.discharge) < self.last_cycle else 0.0
         for name, value in self._values(cell, ahead).items():
             doubt = math.hypot(NOISE_SD, missing[self._cycle[name]]) if _of_the_cell(name) else 0.0
@@ -177,7 +180,7 @@ class EarlyEvidence:
         record = pd.DataFrame(
             {"design": 0, "cycle": np.arange(1, target + 1), "discharge_areal_capacity_mAh_cm2": whole}
         )
-        derived = outcome.derive(record, designs, self._materials, cycles=sorted(set(self._cycle.values())))
+        derived = outcome.derive(record, designs, self._materials, cycles=self._targets)
         return {name: float(derived[name].iloc[0]) if name in derived else math.nan for name in self.outcomes}
 
     def _curve(self, cell: Seen) -> Curve:

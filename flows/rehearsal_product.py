@@ -7,7 +7,7 @@ a batch waits for a channel (flows.advice). Nothing is decided here that a real 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from campaign.space import SearchSpace
 from campaign.spec import Lab
 from flows import advice, lab_cost
 from flows.advice import Advice, Best
-from flows.early_evidence import NOISE_SD, EarlyEvidence, Seen
+from flows.early_evidence import NOISE_SD, EarlyEvidence, Evidence, Seen
 from flows.stock import OutOfStock, Stock, ask_within
 from models.virtual_lab import Question
 from surrogate import Optimiser
@@ -143,15 +143,15 @@ class Product:
             last_cycle=self.last_cycle,
             cycle_days={test.number: advice.days_of_a_cycle(test.discharge, current) for test in tests},
             wanted=wanted,
-            lacking=self.early.lacking(tests),
         )
 
-    def evidence(self, tests: Sequence[Seen]) -> pd.DataFrame:
-        """Return what the cells say: one row a cell (`EarlyEvidence.table`)."""
-        states = ("running", "ended", "stopped", "died") if self._switches.partial_curves else ("ended", "died")
+    def evidence(self, tests: Sequence[Seen]) -> Evidence:
+        """Return what the cells say, as far as the switches let them be seen."""
+        if not self._switches.partial_curves:
+            tests = [test for test in tests if test.state in ("ended", "died")]
         if not self._switches.powder:
-            tests = [Seen(t.number, t.recipe, {}, t.discharge, t.state) for t in tests]
-        return self.early.table(tests, told=states)
+            tests = [replace(test, powder={}) for test in tests]
+        return self.early.of(tests)
 
     # ---- what is believed ----------------------------------------------------------------------------------------
 
@@ -200,14 +200,14 @@ class Product:
             descriptors=self._descriptors or None,
             cost=self._cost,
         )
-        known = self.evidence(tests)
+        told = self.evidence(tests)
+        known = told.table
         if len(known):
             columns = [n for name in self.early.outcomes for n in (name, f"{name}_se")]
             values = known[columns] if bounds else known[columns[:2]].set_axis(["value", "se"], axis=1)
-            common = self.early.common(tests, known)
-            optimiser.tell(known[names], values, common=common if bounds else common[self._goal.outcome])
-        told = set(known.loc[known["early_sd"].isna() | (known["early_sd"] < NOISE_SD), "number"])
-        under_way = [t for t in tests if t.state in ("mixing", "running") and t.number not in told]
+            optimiser.tell(known[names], values, common=told.common if bounds else told.common[self._goal.outcome])
+        sure = set(known.loc[known["early_sd"].isna() | (known["early_sd"] < NOISE_SD), "number"])
+        under_way = [t for t in tests if t.state in ("mixing", "running") and t.number not in sure]
         if under_way:
             optimiser.pending(pd.DataFrame([dict(test.recipe) for test in under_way])[names])
         return optimiser

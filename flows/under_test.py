@@ -96,16 +96,16 @@ def partial(session: Session, reader: Reader, finished: set[str]) -> tuple[pd.Da
         finished: trials whose outcomes are measured; their other cells say so too, these not.
 
     Returns:
-        As `EarlyEvidence.table`, with `trial`, only rows that say something; and as `EarlyEvidence.common` of these rows.
+        As `Evidence.table`, with `trial`, only rows that say something; and as `Evidence.common` of these rows.
     """
     law = early(session)
-    seen = cells(session, reader)
-    table = law.table(seen)
+    told = law.of(cells(session, reader))
     owner = reader.cells(session.name)["trial"]
-    table["trial"] = [str(owner[name]) for name in table["number"]]
-    said = table["early_sd"].gt(0) & table[list(law.outcomes)].notna().all(axis=1)
-    table = table[said & ~table["trial"].isin(finished)].reset_index(drop=True)
-    return table, law.common(seen, table)
+    trial = told.table["number"].map(owner).astype(str)
+    said = told.table["early_sd"].gt(0) & told.table[list(law.outcomes)].notna().all(axis=1)
+    rows = said & ~trial.isin(finished)
+    table, common = told.only(rows.to_numpy())
+    return table.assign(trial=trial[rows].to_list()), common
 
 
 def advise(session: Session, reader: Reader, choice: Chooser) -> list[Advice]:
@@ -120,9 +120,10 @@ def advise(session: Session, reader: Reader, choice: Chooser) -> list[Advice]:
     if tried.empty:
         return []  # nothing to compare a cell with
     law, sign = early(session), 1.0 if objective.goal == "max" else -1.0
+    told = law.of(seen)
     return advice.advise(
         seen,
-        law.table(seen),
+        told,
         advice.Best.of(choice.optimiser.predict(tried), sign=sign),
         objective=objective.outcome,
         sign=sign,
@@ -131,7 +132,6 @@ def advise(session: Session, reader: Reader, choice: Chooser) -> list[Advice]:
             cell.number: advice.days_of_a_cycle(cell.discharge, _current(session, reader, cell)) for cell in seen
         },
         wanted=max(0, len(waiting_mixes(reader, session.name)) - len(free_channels(session, reader))),
-        lacking=law.lacking(seen),
     )
 
 

@@ -1,5 +1,7 @@
 """The product on the virtual clock: partial curves as evidence, advice on running cells."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -57,7 +59,7 @@ def cell(number: int, time_h: float, cycles: int, state: str = "running") -> See
 def test_a_running_cell_is_evidence_with_more_doubt_than_a_finished_one():
     tests = [cell(1, 5.0, 10), cell(2, 6.5, 50), cell(3, 4.0, 100, "ended")]
     tests += [cell(10 * n + k, 5.0 + k / 2, n) for n in (10, 50) for k in range(3)]
-    known = product().evidence(tests)
+    known = product().evidence(tests).table
     relative = (known[f"{OUTCOME}_se"] / known[OUTCOME]).to_numpy()
     assert relative[0] > relative[1] > relative[2] == pytest.approx(NOISE_SD)
     truth = FadingLab().truth(pd.DataFrame({"time_h": [4.0]}))[0]
@@ -66,9 +68,9 @@ def test_a_running_cell_is_evidence_with_more_doubt_than_a_finished_one():
 
 def test_what_cells_owe_to_the_laws_is_common_and_the_rest_is_their_own_noise():
     tests = [cell(1, 5.0, 10), cell(2, 5.2, 10), cell(3, 11.0, 10), cell(4, 4.0, 100, "ended")]
-    early = product().early
-    known = early.table(tests)
-    common, values = early.common(tests, known)[OUTCOME], known[OUTCOME].to_numpy()
+    told = product().evidence(tests)
+    known, common = told.table, told.common[OUTCOME]
+    values = known[OUTCOME].to_numpy()
     own = known[f"{OUTCOME}_se"].to_numpy() ** 2 - np.diagonal(common)
     assert np.sqrt(own) / values == pytest.approx(NOISE_SD)
     sds = np.sqrt(np.diagonal(common))[:3]
@@ -77,14 +79,25 @@ def test_what_cells_owe_to_the_laws_is_common_and_the_rest_is_their_own_noise():
 
 
 def test_a_cell_that_died_late_still_tells_and_one_without_a_cycle_failed():
-    known = product().evidence([cell(1, 5.0, 40, "died"), cell(2, 5.0, 0, "died"), cell(3, 5.0, 0, "mixing")])
+    known = product().evidence([cell(1, 5.0, 40, "died"), cell(2, 5.0, 0, "died"), cell(3, 5.0, 0, "mixing")]).table
     assert known["number"].tolist() == [1, 2]
     assert known[OUTCOME].notna().tolist() == [True, False]
 
 
 def test_without_partial_curves_only_ended_cells_count():
     tests = [cell(1, 5.0, 60), cell(2, 6.0, 100, "ended")]
-    assert product(switches=Switches(partial_curves=False)).evidence(tests)["number"].tolist() == [2]
+    assert product(switches=Switches(partial_curves=False)).evidence(tests).table["number"].tolist() == [2]
+
+
+@pytest.mark.parametrize("off", ["partial_curves", "powder", "cost_aware"])
+def test_with_a_part_off_no_error_in_common_exceeds_what_is_stated(off: str):
+    tests = [cell(k, 1.5 * k, 10 * k) for k in range(1, 6)] + [cell(6, 5.5, 100, "ended"), cell(7, 3.0, 30, "died")]
+    tests = [replace(test, powder={"reading_nm": 50.0 + 7 * test.number**2}) for test in tests]
+    chooser = product(switches=Switches(**{off: False}))
+    told = chooser.evidence(tests)
+    stated = told.table[f"{OUTCOME}_se"].to_numpy()
+    assert (np.sqrt(np.diagonal(told.common[OUTCOME])) < stated).all()
+    assert 0.5 <= chooser.next(tests, free=1)["time_h"] <= 12.0
 
 
 def test_a_hopeless_cell_is_stopped_and_the_best_goes_on():
