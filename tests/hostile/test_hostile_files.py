@@ -120,18 +120,18 @@ def limited(**changes):
 
 
 @pytest.mark.parametrize(
-    ("limits", "reason"),
+    ("limits", "rows", "reason"),
     [
-        (dict(memory_MiB=1), "memory|gave up"),
-        (dict(wall_s=1, cpu_s=1), "second|computing|longer"),
-        (dict(file_MiB=1), "limit is 1 MiB"),
-        (dict(text_columns=2), "columns"),
+        (dict(memory_MiB=1), 1_500_000, "memory|gave up"),
+        # So long that no machine reads it in the second that it has, and memory is not what ends it.
+        (dict(wall_s=1, cpu_s=1, memory_MiB=16_384), 9_000_000, "second|computing|longer"),
+        (dict(file_MiB=1), 150_000, "limit is 1 MiB"),
+        (dict(text_columns=2), 150_000, "columns"),
     ],
 )
-def test_limits_hold_and_are_settings(tmp_path, limits, reason):
+def test_limits_hold_and_are_settings(tmp_path, limits, rows, reason):
     path = tmp_path / "long.csv"
-    count = 1_500_000
-    path.write_text("time_s,current_mA,voltage_V\n" + "".join(f'{k},1,"2.0{k % 10}"\n' for k in range(count)))
+    path.write_text("time_s,current_mA,voltage_V\n" + "".join(f'{k},1,"2.0{k % 10}"\n' for k in range(rows)))
     with pytest.raises(Refusal, match=reason):
         ingest.inspect(path, limits=limited(**limits))
     path.write_text("cycle,discharge_capacity_mAh\n1,1\n")
