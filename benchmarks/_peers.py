@@ -24,6 +24,9 @@ from campaign.space import SearchSpace
 from flows.early_evidence import Seen
 
 WORKER = Path(__file__).with_name("_peer_worker.py")
+ASYNC = Path(__file__).with_name("_peer_worker_async.py")
+ON_THE_CLOCK = {"ax": "ax-async"}
+"""Methods that need another setting where many trials are under way and none is back."""
 PEERS = ("ax", "baybe", "optuna-gp", "sobol", "random")
 AHEAD = 1
 """Batches on their way while all channels are taken, as ours; with 3, Optuna GP (a) reached 0 of 6 labs instead of 4."""
@@ -37,7 +40,13 @@ def interpreter() -> str:
     return "/opt/peers/bin/python" if Path("/opt/peers/bin/python").exists() else sys.executable
 
 
-PACKAGES = {"ax": "ax-platform", "baybe": "baybe", "baybe-transfer": "baybe", "optuna-gp": "optuna"}
+PACKAGES = {
+    "ax": "ax-platform",
+    "ax-async": "ax-platform",
+    "baybe": "baybe",
+    "baybe-transfer": "baybe",
+    "optuna-gp": "optuna",
+}
 RECORDED = Path(__file__).with_name("traces") / "peers.json"
 """Versions that the stored traces were made with: what counts where no peer is installed."""
 
@@ -58,9 +67,14 @@ def versions() -> dict[str, str]:
 
 def identity(method: str) -> str:
     """Version and settings of a peer, for the key of its traces."""
-    settings = hashlib.sha256(WORKER.read_bytes()).hexdigest()[:8]
+    settings = hashlib.sha256(b"".join(path.read_bytes() for path in _workers(method))).hexdigest()[:8]
     package = PACKAGES.get(method, "optuna")
     return f"{package} {versions().get(package, 'unknown')}, settings {settings}"
+
+
+def _workers(method: str) -> list[Path]:
+    """Files that a method is set up by; the last one is the program."""
+    return [WORKER, ASYNC] if method in ON_THE_CLOCK.values() else [WORKER]
 
 
 class Peer:
@@ -71,7 +85,7 @@ class Peer:
     ) -> None:
         self.space = space
         self.process = subprocess.Popen(
-            [interpreter(), str(WORKER)],
+            [interpreter(), str(_workers(method)[-1])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -22,7 +22,7 @@ from typing import Any
 import _bench as bench
 import numpy as np
 import pandas as pd
-from _peers import AHEAD, OneFactorAtATime, Peer, PeerChooser, identity
+from _peers import AHEAD, ON_THE_CLOCK, OneFactorAtATime, Peer, PeerChooser, identity
 from sample_efficiency import prints, stage_of
 
 EARLY = 25
@@ -30,6 +30,12 @@ HORIZON_DAYS = 730.0
 OURS = "mixwright"
 TOOLS = ("ax", "baybe", "optuna-gp")
 METHODS = (OURS, *(f"{tool} ({kind})" for kind in "abc" for tool in TOOLS), "one factor at a time")
+
+
+def tool_of(method: str) -> str:
+    """The peer behind a method, as it is run on the clock."""
+    tool = method.split(" ")[0]
+    return ON_THE_CLOCK.get(tool, tool)
 
 
 def chooser(method: str, stage: Any, seed: int) -> Any:
@@ -40,10 +46,10 @@ def chooser(method: str, stage: Any, seed: int) -> Any:
     final = _Value(stage)
     if method.startswith("one factor"):
         return OneFactorAtATime(stage.question.space, last_cycle=stage.last_cycle, value=final.at_the_end, goal=sign)
-    tool, kind = method.split(" ")
+    kind = method.split(" ")[1]
     value = {"(a)": final.at_the_end, "(b)": final.as_at_25, "(c)": final.expected_at_25}[kind]
     last = stage.last_cycle if kind == "(a)" else min(EARLY, stage.last_cycle)
-    return PeerChooser(Peer(tool, stage.question.space, seed), last_cycle=last, value=value, goal=sign)
+    return PeerChooser(Peer(tool_of(method), stage.question.space, seed), last_cycle=last, value=value, goal=sign)
 
 
 class _Value:
@@ -129,9 +135,7 @@ def main() -> None:
             "most_tests": most,
             "lab": labs[level][seed],
             "campaign": Path(args.campaign).name,
-            "code": traces.ours
-            if method == OURS
-            else f"{identity(method.split(' ')[0])}, {AHEAD} ahead, clock {clock}",
+            "code": traces.ours if method == OURS else f"{identity(tool_of(method))}, {AHEAD} ahead, clock {clock}",
         }
 
     jobs = [(m, level, s) for level in levels for s in seeds for m in methods]

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-import numpy.typing as npt
 import pandas as pd
 
 from campaign.space import SearchSpace
 from campaign.trial import OPEN, Decision
 from flows import evidence, lab_cost, memory, stock, under_test
-from flows.calibration import parameters_of
 from flows.evidence import Evidence
+from flows.prior import before_results, priors_of
 from flows.session import Session, now, who
 from store import Lease, Reader
 
 if TYPE_CHECKING:
+    from models.prior_grid import PriorFunction
     from surrogate import Optimiser
 
 REASON_COLUMNS = {"predicted": "predicted_mean", "p05": "predicted_p05", "p95": "predicted_p95", "reason": "reason"}
@@ -33,6 +32,8 @@ class Chooser:
     evidence: Evidence
     n_trials: int
     n_pending: int
+    prior: PriorFunction | None = None
+    """The physics' draws of the objective, where the campaign has that prior."""
 
 
 def chooser(session: Session, reader: Reader, space: SearchSpace | None = None) -> Chooser:
@@ -56,9 +57,9 @@ def chooser(session: Session, reader: Reader, space: SearchSpace | None = None) 
     ]
     goal: Any = goals if len(goals) > 1 or bounds else spec.objective.goal
     cost = lab_cost.of_lab(session.space, spec.conditions(), spec.lab) if spec.evaluator == "lab" else None
-    optimiser = Optimiser(
-        space or session.space, goal, constraints=bounds, prior=_prior(session), seed=spec.seed, cost=cost
-    )
+    prior = priors_of(session)
+    told_prior: Any = (dict(prior) or None) if isinstance(goal, dict) else prior.get(spec.objective.outcome)
+    optimiser = Optimiser(space or session.space, goal, constraints=bounds, prior=told_prior, seed=spec.seed, cost=cost)
     known = evidence.learnable(reader, session)
     if spec.evaluator == "lab":
         known = known.joined(*under_test.partial(session, reader, set(known.trials)))
@@ -72,7 +73,7 @@ def chooser(session: Session, reader: Reader, space: SearchSpace | None = None) 
     waiting = trials[trials["state"].isin(OPEN) & ~trials.index.isin(known.settled)]
     if len(waiting):
         optimiser.pending(waiting[list(spec.space)].reset_index(drop=True))
-    return Chooser(optimiser, known, len(trials), len(waiting))
+    return Chooser(optimiser, known, len(trials), len(waiting), prior.get(spec.objective.outcome))
 
 
 def propose(session: Session, q: int, *, lease: Lease | None = None) -> pd.DataFrame:
@@ -123,11 +124,16 @@ def _ask(session: Session, reader: Reader, q: int) -> tuple[Chooser, pd.DataFram
     """
     left = stock.stock_of(session, reader)
     if left is None:
-        whole = chooser(session, reader)
-        return whole, whole.optimiser.ask(q, explain=True)
-    return stock.ask_within(
-        left, q, session.space, session.spec.conditions(), lambda space: chooser(session, reader, space)
-    )
+        choice = chooser(session, reader)
+        recipes = choice.optimiser.ask(q, explain=True)
+    else:
+        choice, recipes = stock.ask_within(
+            left, q, session.space, session.spec.conditions(), lambda space: chooser(session, reader, space)
+        )
+    if choice.prior is not None and not len(choice.evidence.trials):
+        names = [category.name for category in session.space.categories]
+        recipes = before_results(recipes, choice.prior, names=names)
+    return choice, recipes
 
 
 def reason_to_stop(session: Session) -> str | None:
@@ -163,25 +169,3 @@ def data_hash(known: Evidence) -> str:
     """Hash of the evidence that a choice was made from."""
     text = known.recipes.join(known.values).assign(trial=known.trials).to_csv(index=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _prior(session: Session) -> Callable[[pd.DataFrame], npt.NDArray[Any]] | None:
-    """The physics as prior knowledge: draws of its parameters, so that its doubt comes along."""
-    if session.spec.prior == "none":
-        return None
-    from models.physics_prior import DRAWS, prior_ensemble
-
-    spec, materials, parameters = session.spec, session.materials, parameters_of(session)
-
-    def physics(recipes: pd.DataFrame) -> npt.NDArray[Any]:
-        designs = spec.designs(recipes[list(spec.space)])
-        return prior_ensemble(
-            designs,
-            spec.objective.outcome,
-            draws=DRAWS,
-            seed=spec.seed,
-            materials=materials,
-            parameters=parameters,
-        )
-
-    return physics

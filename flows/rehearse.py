@@ -24,9 +24,9 @@ from flows.session import Session, now, space_of, who
 
 if TYPE_CHECKING:
     from flows.rehearsal_product import Product, Switches
+    from models.prior_grid import Floats, PriorFunction
     from models.virtual_lab import Level, Question
     from models.virtual_lab_plug import OpenLab
-    from models.virtual_lab_prior import Floats, PriorFunction
     from surrogate import Optimiser
 
 FEWEST_RESULTS = 6

@@ -47,7 +47,7 @@ objectives:
 
 budget: {{trials: 24, batch: 4}}
 tolerance_pct: 5              # recipes within 5 % of the best count as equivalent
-prior: none                   # physics = our model as prior knowledge, trusted as far as your results bear it out
+prior: physics                # our model as prior knowledge, trusted as far as your results bear it out; none = without
 
 lab:
   channels: 8

@@ -120,6 +120,7 @@ def open_session(path: str | Path, *, write: bool = True) -> Session:
     settings = machine.load(loaded.path)
     ledger = open_ledger(settings, create=write)
     session = Session(loaded, settings, ledger)
+    _check_prior(session)
     check_lab(session)
     check_space(session)
     _check_edit(session)
@@ -128,6 +129,15 @@ def open_session(path: str | Path, *, write: bool = True) -> Session:
     elif ledger.spec(session.name) is None:
         raise Refusal(f"the ledger knows no campaign {session.name!r} yet; begin with: mixwright run {path}")
     return session
+
+
+def _check_prior(session: Session) -> None:
+    """Refuse to tell the published results to a chooser whose prior was fitted to them: they would count twice."""
+    if session.spec.prior == "physics" and "published" in session.spec.learn_from:
+        raise Refusal(
+            f"{session.loaded.path}: prior: physics was fitted to the published results, and with learn_from: [published] they "
+            "would count twice; leave one of the two out"
+        )
 
 
 def open_ledger(settings: Settings, *, create: bool) -> Ledger:
