@@ -13,7 +13,6 @@ import click
 import numpy as np
 import pandas as pd
 
-from campaign.errors import Refusal
 from flows.calibration import parameters_of
 from flows.session import Session
 
@@ -25,24 +24,10 @@ MANY = 1000
 
 
 def priors_of(session: Session) -> Mapping[str, PriorFunction]:
-    """Return the physics as a function of recipes (draws x n) for each objective; nothing where the campaign wants none.
-
-    Raises:
-        Refusal: the physics cannot speak of the campaign's space.
-    """
+    """Return the physics as a function of recipes (draws x n) for each objective; nothing where the campaign wants none."""
     if session.spec.prior == "none":
         return {}
-    from models import limits
-
-    spec = session.spec
-    sample = spec.designs(session.space.sample(64, seed=0)[list(spec.space)])
-    for refused in limits.refusals(sample, materials=session.materials):
-        if refused:
-            raise Refusal(
-                f"{session.loaded.path}: prior: the physics cannot speak of this space: {refused}; narrow the space, or "
-                "write prior: none to go without it"
-            )
-    return {objective.outcome: _prior(session, objective.outcome) for objective in spec.objectives}
+    return {objective.outcome: _prior(session, objective.outcome) for objective in session.spec.objectives}
 
 
 def _prior(session: Session, outcome: str) -> PriorFunction:

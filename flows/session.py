@@ -215,7 +215,8 @@ def check_space(session: Session) -> None:
         except Refusal as no_recipe:
             refused = str(no_recipe).removeprefix("row 0: ")
         if refused:
-            raise Refusal(f"{loaded.place(*_where(spec, axes, refused))}: {refused}")
+            way_out = "; or write prior: none, to go without the physics" if spec.evaluator == "lab" else ""
+            raise Refusal(f"{loaded.place(*_where(spec, axes, refused))}: {refused}{way_out}")
 
 
 def _probes(session: Session) -> Iterator[tuple[str, pd.DataFrame]]:

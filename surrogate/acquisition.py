@@ -39,6 +39,10 @@ DRAWS = 64
 """Joint draws: each one's Pareto front is taken apart into boxes."""
 
 
+STRIDE = 97
+"""Every so-many-th recipe of the coarse set stands for the space before anything was tried: a dozen or two."""
+
+
 def hypervolume_gain(situation: Situation, incumbents: Floats, *, seed: int) -> AcquisitionFunction:
     """Return the acquisition function of m x 1 x p encoded recipes.
 
@@ -66,7 +70,9 @@ class _Gain:
 
     def acquisition(self) -> AcquisitionFunction:
         situation = self._situation
-        baseline = self._baseline if len(self._baseline) or self._pending is None else self._pending
+        baseline = self._baseline
+        if not len(baseline):  # promise is then counted from what is under way, or from what the space gives anywhere
+            baseline = self._pending if self._pending is not None else torch.from_numpy(situation.base[::STRIDE])
         levels = situation.known(situation.base)
         scales = {name: (values.mean(), values.std() + 1e-12) for name, values in levels.items()}
         places = {name: i for i, name in enumerate((*situation.beliefs, *self._parameters))}

@@ -119,7 +119,11 @@ def _print_evidence(session: Session) -> None:
 
     known = evidence.learnable(session.reader, session)
     if not known.trials:
-        by = "are those of most promise by the physics" if session.spec.prior == "physics" else "are spread over the space"
+        by = (
+            "are those of most promise by the physics"
+            if session.spec.prior == "physics"
+            else "are spread over the space"
+        )
         note(f"nothing was measured in this space and protocol yet: the first recipes {by}")
         return
     trials = session.ledger.trials(session.name).loc[known.trials]
