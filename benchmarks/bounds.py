@@ -3,11 +3,11 @@
     python benchmarks/bounds.py --seeds 100-119
     python benchmarks/bounds.py --quick
 
-`generator`: the prior is not our physics but `WORLDS` virtual labs drawn as those of the benchmark are (other seeds): trials until
-the best one tried is within 5 %, as in sample_efficiency.py. `foresight`: on the clock of lab_calendar.py, every cell tells from its
-second cycle on what it would give in the end, with the noise of batch and cell but without any of ageing's doubt, and makes room
-after `SHORT` cycles: days until the recommended recipe stays within 5 %. Neither is a limit of what is possible, both are more than
-a chooser can know. Printed beside the stored runs of ours on the same labs.
+`generator`: the prior is not our physics but `WORLDS` virtual labs drawn as those of the benchmark are (other seeds): trials
+until the best one tried is within 5 %, as in sample_efficiency.py. `foresight`: on the clock of lab_calendar.py, every cell
+tells from its second cycle on what it would give in the end, with the noise of batch and cell but without any of ageing's
+doubt, and makes room after `SHORT` cycles: days until the recommended recipe stays within 5 %. Neither is a limit of what is
+possible, both are more than a chooser can know. Printed beside the stored runs of ours on the same labs.
 """
 
 from __future__ import annotations
