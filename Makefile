@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/mixwright run examples/lpscl_sulfur.yaml
 	@echo
-	@echo "The same question asked of a lab, from the published measurements alone:"
+	@echo "The same question asked of a lab, before its first result, by the physics fitted to the published measurements:"
 	$(BIN)/mixwright propose examples/lpscl_sulfur_lab.yaml -q 4
 
 lint: setup

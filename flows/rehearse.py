@@ -19,6 +19,7 @@ from campaign import quantity, recipe
 from campaign.errors import Refusal
 from campaign.materials import Materials
 from campaign.spec import CampaignSpec, load_spec
+from flows import settings as machine
 from flows.rehearsal_calendar import Bench, play
 from flows.session import Session, now, space_of, who
 
@@ -181,7 +182,10 @@ class Stage:
         self.prior: PriorFunction | None = None
         self.curves: Sequence[Floats] = ()
         if self.spec.prior == "physics":
-            self.prior = ensemble_prior(self.question, draws=DRAWS, seed=self.spec.seed, materials=self.materials)
+            kept = machine.load(Path(setting.campaign)).data_dir / "prior" / f"{self.spec.campaign}-rehearsal"
+            self.prior = ensemble_prior(
+                self.question, draws=DRAWS, seed=self.spec.seed, materials=self.materials, keep=kept
+            )
             self.curves = simulated_curves(
                 self.question, cycles=self.last_cycle, seed=self.spec.seed, materials=self.materials
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import torch
 
@@ -17,7 +19,9 @@ from models.virtual_lab import Question
 CURVE_DRAWS, CURVE_RECIPES = 24, 12
 
 
-def ensemble_prior(question: Question, *, draws: int, seed: int, materials: Materials | None = None) -> PriorFunction:
+def ensemble_prior(
+    question: Question, *, draws: int, seed: int, materials: Materials | None = None, keep: Path | None = None
+) -> PriorFunction:
     """Return the physics' ensemble of the objective as a function of recipes, draws x n.
 
     Args:
@@ -25,13 +29,14 @@ def ensemble_prior(question: Question, *, draws: int, seed: int, materials: Mate
         draws: how many simulators.
         seed: of the draws.
         materials: our tables and a lab's own rows.
+        keep: folder for its grid (`models.prior_grid`); None keeps none.
     """
     name = question.objective.outcome
 
     def exact(recipes: pd.DataFrame) -> Floats:
         return prior_ensemble(question.designs(recipes), name, draws=draws, seed=seed, materials=materials)
 
-    return on_grid(question.space, exact)
+    return on_grid(question.space, exact, keep=keep)
 
 
 def simulated_curves(

@@ -112,6 +112,18 @@ def test_failures_only_and_a_single_result_are_no_problem():
     assert len(opt.recommend()) == 1
 
 
+def test_several_goals_with_a_prior_can_be_asked_for_before_any_result():
+    optimiser = Optimiser(
+        {"x": (0.0, 1.0), "kind": ["a", "b"]},
+        goal={"gain": "max", "waste": "min"},
+        prior={"gain": lambda recipes: recipes["x"].to_numpy()},
+        seed=1,
+    )
+    recipes = optimiser.ask(6)
+    assert len(recipes.drop_duplicates()) == 6
+    assert recipes["x"].max() > 0.8  # what the prior says promises gain is among them
+
+
 def test_several_goals_and_a_condition_on_an_outcome():
     opt = Optimiser(BOX, {"capacity": "max", "time_h": "min"}, constraints=["retention >= 80", "time_h <= 10"], seed=1)
     for _ in range(9):
