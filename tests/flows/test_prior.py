@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests_flows_shared import fill
 
 CAMPAIGN = """\
 campaign: with_prior
@@ -49,6 +50,23 @@ def test_the_first_proposals_come_with_what_the_physics_expects_and_the_physics_
     code, _, err = run("propose", path, "-q", 3, "--json")
     assert code == 0, err
     assert grid.stat().st_mtime_ns == made
+
+
+def test_results_are_learned_from_beside_the_prior(run, data_dir, campaign, tmp_path):
+    del data_dir
+    path, sheet = campaign(), tmp_path / "next.xlsx"
+    code, out, err = run("propose", path, "-q", 3, "--sheet", sheet, "--json")
+    assert code == 0, err
+    cell = {"area (cm2)": 0.785, "active mass (mg)": 3.14, "state": "completed"}
+    typed = {f"discharge areal capacity cycle {n} (mAh/cm2)": 6.0 for n in (1, 2, 100)}
+    fill(sheet, {row["trial"]: {**cell, "cell id": f"A{i}", **typed} for i, row in enumerate(json.loads(out))})
+    code, _, err = run("ingest", path, sheet, "--by", "Ada")
+    assert code == 0, err
+    code, out, err = run("propose", path, "-q", 1, "--json")
+    assert code == 0 and "chosen from 3 measured results" in err
+    (row,) = json.loads(out)
+    assert row["predicted_p05"] < 341 < row["predicted_p95"]  # 6.0 mAh cm-2 of 4 mg cm-2, 22.75 wt%
+    assert "No result yet" not in row["reason"]
 
 
 def test_a_prior_for_each_of_several_objectives(run, data_dir, campaign):
