@@ -131,7 +131,7 @@ def _ask(session: Session, reader: Reader, q: int) -> tuple[Chooser, pd.DataFram
             left, q, session.space, session.spec.conditions(), lambda space: chooser(session, reader, space)
         )
     if choice.prior is not None and not len(choice.evidence.trials):
-        names = [category.name for category in session.space.categories]
+        names = [category.name for category in session.space.categories if len(category.choices) > 1]
         recipes = before_results(recipes, choice.prior, names=names)
     return choice, recipes
 
