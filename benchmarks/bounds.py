@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
+from types import SimpleNamespace
 from typing import Any
 
 import _bench as bench
@@ -27,7 +28,6 @@ from sample_efficiency import LIMIT, WITHIN, Ours, measured, stage_of
 
 WORLDS, FIRST_WORLD = 256, 5000
 SHORT = 5
-NOISE_SD = 0.13
 _WORLDS: dict[str, Any] = {}
 
 
@@ -39,7 +39,7 @@ def worlds(stage: Any, level: str) -> Any:
     if level not in _WORLDS:
         question = stage.question
         labs = [
-            VirtualLab(seed, level, question=question, materials=stage.materials)  # type: ignore[arg-type]
+            VirtualLab(seed, level, question=question, materials=stage.materials)
             for seed in range(FIRST_WORLD, FIRST_WORLD + WORLDS)
         ]
         _WORLDS[level] = on_grid(question.space, lambda recipes: np.stack([lab.truth(recipes) for lab in labs]))
@@ -49,7 +49,7 @@ def worlds(stage: Any, level: str) -> Any:
 def trials_with_generator(stage: Any, level: str, seed: int) -> dict[str, Any]:
     """Trials of our chooser whose prior is the generator."""
     lab = stage.lab(seed)
-    knowing = replace_prior(stage, worlds(stage, level))
+    knowing = SimpleNamespace(question=stage.question, prior=worlds(stage, level))
     made, best = Ours(knowing, seed, prior=True), lab.best().value
     for number in range(LIMIT):
         key, recipe = made.ask()
@@ -59,47 +59,30 @@ def trials_with_generator(stage: Any, level: str, seed: int) -> dict[str, Any]:
     return {"trials": LIMIT, "reached": False}
 
 
-def replace_prior(stage: Any, prior: Any) -> Any:
-    """The same stage with another prior."""
-    other = object.__new__(type(stage))
-    other.__dict__.update(stage.__dict__ | {"prior": prior})
-    return other
-
-
 def days_with_foresight(stage: Any, seed: int, most_tests: int) -> dict[str, Any]:
     """Days on the clock of our product whose cells tell their end from the second cycle on."""
+    from flows.early_evidence import NOISE_SD
     from flows.rehearsal_calendar import play
-    from flows.rehearsal_product import Product
 
-    lab = stage.lab(seed)
+    lab, product = stage.lab(seed), stage.product(seed=seed)
+    outcome, names, early = stage.question.objective.outcome, list(stage.question.space.names), product.evidence
 
-    class Foresight(Product):
-        def evidence(self, tests: Sequence[Any]) -> Any:
-            known = super().evidence(tests)
-            table, outcome = known.table.copy(), self._goal.outcome
-            cycles = {test.number: len(test.discharge) for test in tests}
-            rows = [i for i in table.index if cycles[table.at[i, "number"]] >= 2 and np.isfinite(table.at[i, outcome])]
-            if rows:
-                noise = [np.random.default_rng([seed, int(table.at[i, "number"])]).standard_normal() for i in rows]
-                told = lab.truth(table.loc[rows, list(self.question.space.names)]) * np.exp(NOISE_SD * np.array(noise))
-                table.loc[rows, outcome], table.loc[rows, f"{outcome}_se"] = told, NOISE_SD * told
-                table.loc[rows, "early_sd"] = 0.0
-            nothing = {name: np.zeros_like(square) for name, square in known.common.items()}
-            return replace(known, table=table, common=nothing)
+    def evidence(tests: Sequence[Any]) -> Any:
+        known = early(tests)
+        table = known.table.copy()
+        cycles = {test.number: len(test.discharge) for test in tests}
+        rows = [i for i in table.index if cycles[table.at[i, "number"]] >= 2 and np.isfinite(table.at[i, outcome])]
+        if rows:
+            noise = [np.random.default_rng([seed, int(table.at[i, "number"])]).standard_normal() for i in rows]
+            told = lab.truth(table.loc[rows, names]) * np.exp(NOISE_SD * np.array(noise))
+            table.loc[rows, outcome], table.loc[rows, f"{outcome}_se"] = told, NOISE_SD * told
+            table.loc[rows, "early_sd"] = 0.0
+        return replace(known, table=table, common={name: np.zeros_like(c) for name, c in known.common.items()})
 
-        def stop(self, tests: Sequence[Any], *, wanted: int = 0) -> list[Any]:
-            told = [test.number for test in tests if test.state == "running" and len(test.discharge) >= SHORT]
-            return told[:wanted]
+    def stop(tests: Sequence[Any], *, wanted: int = 0) -> list[Any]:
+        return [test.number for test in tests if test.state == "running" and len(test.discharge) >= SHORT][:wanted]
 
-    product = Foresight(
-        stage.question,
-        materials=stage.materials,
-        prior=stage.prior,
-        curves=stage.curves,
-        descriptors=dict(stage.question.space.descriptors),
-        seed=seed,
-        lab=stage.spec.lab,
-    )
+    product.evidence, product.stop = evidence, stop
     played = play(lab, product, stage.bench(most_tests=most_tests))
     reached = played.within()
     return {

@@ -1,6 +1,6 @@
 """A campaign's prior: the physics, for each outcome that is wanted, with its doubt.
 
-It is asked on a grid once a campaign (a minute or less), and the grid is kept in the data directory, so that every later
+It is asked on a grid once a campaign, and the grid is kept in the data directory, so that every later
 command begins at once.
 """
 
@@ -43,7 +43,7 @@ def _prior(session: Session, outcome: str) -> PriorFunction:
     def before(recipes: int) -> None:
         if recipes >= MANY:
             click.echo(
-                f"asking the physics about {recipes} recipes, as prior knowledge: about a minute, once a campaign",
+                f"asking the physics about {recipes} recipes, as prior knowledge: once a campaign, 10 368 take about a minute",
                 err=True,
             )
 

@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy.interpolate import NdBSpline, make_interp_spline
 
+from campaign.errors import Refusal
 from campaign.parameter import Category
 from campaign.space import SearchSpace
 
@@ -52,6 +53,9 @@ def on_grid(
         keep: folder for the grid. A grid found there is used where the ensemble still answers `PROBES` recipes as it did
             when the grid was made; one that is damaged or of another ensemble is made anew.
         before: called with the number of recipes that will be asked for, before a grid is made.
+
+    Raises:
+        Refusal: the folder cannot be written.
     """
     axes = [parameter.name for parameter in space.numeric]
     if len(axes) not in NODES or space.n_combinations > MOST_COMBINATIONS:
@@ -101,15 +105,26 @@ def _kept(space: SearchSpace, exact: PriorFunction, folder: Path, before: Callab
     question = json.dumps([space.to_dict(), list(probes.shape)], sort_keys=True, default=str)
     path = folder / f"{hashlib.sha256(question.encode()).hexdigest()[:16]}.safetensors"
     found = _read(path)
-    same = found.get("probes")
-    if same is not None and same.shape == probes.shape and np.allclose(same, probes, rtol=_SAME, atol=0.0):
+    if {"probes", "logs"} <= set(found) and np.allclose(found["probes"], probes, rtol=_SAME, atol=0.0):
         return found["logs"]
-    logs = _ask(space, exact, before)
-    folder.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}")
-    save_file({"logs": np.ascontiguousarray(logs), "probes": probes}, draft)
-    draft.replace(path)
+    try:  # whether the place can be written is seen before the ensemble is asked for a minute
+        folder.mkdir(parents=True, exist_ok=True)
+        draft.touch()
+    except OSError as error:
+        raise _cannot_keep(folder, error) from None
+    logs = _ask(space, exact, before)
+    try:
+        save_file({"logs": np.ascontiguousarray(logs), "probes": probes}, draft)
+        draft.replace(path)
+    except (OSError, SafetensorError) as error:
+        draft.unlink(missing_ok=True)
+        raise _cannot_keep(folder, error) from None
     return logs
+
+
+def _cannot_keep(folder: Path, error: Exception) -> Refusal:
+    return Refusal(f"{folder}: the prior cannot be kept there ({error}); free some room, or set another data directory")
 
 
 def _read(path: Path) -> Mapping[str, Floats]:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from campaign.errors import Refusal
 from campaign.space import SearchSpace
 from models.prior_grid import on_grid
 
@@ -67,3 +68,11 @@ def test_a_large_space_is_asked_itself():
     wide = SearchSpace.of({name: (0.0, 1.0) for name in "abcd"})
     exact = lambda recipes: np.ones((2, len(recipes)))  # noqa: E731
     assert on_grid(wide, exact) is exact
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_ensemble_is_asked(tmp_path):
+    (tmp_path / "file").write_text("")
+    ensemble = Ensemble()
+    with pytest.raises(Refusal, match=r"file/prior: the prior cannot be kept there .*; free some room"):
+        on_grid(SPACE, ensemble, keep=tmp_path / "file" / "prior")
+    assert ensemble.asked < 100
