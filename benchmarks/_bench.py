@@ -100,16 +100,16 @@ class Traces:
             stream.write(json.dumps({"key": dict(key), "trace": trace}) + "\n")
 
 
-SEVERAL_OBJECTIVES = ("acquisition.py",)
-"""Files that are used only with two objectives or more: no benchmark on labs has them."""
+NO_PART = ("acquisition.py", "powder.py", "readouts.py")
+"""Files of the chooser's folder that a benchmark of values alone never comes to: several objectives, curves, powder."""
 
 
 def code_hash() -> str:
-    """Hash of our own chooser: its traces hold as long as it stays. What chooses for several objectives has no part in them."""
+    """Hash of our own chooser, as far as values alone reach: its traces hold as long as it stays."""
     digest = hashlib.sha256()
     for folder in ("surrogate", "campaign"):
         for path in sorted((HERE.parent / folder).glob("*.py")):
-            if path.name in SEVERAL_OBJECTIVES:
+            if path.name in NO_PART:
                 continue
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]

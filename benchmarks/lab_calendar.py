@@ -122,9 +122,11 @@ def main() -> None:
     if args.quick:
         seeds, most, levels = seeds[:1], 12, levels[:1]
         methods = [name for name in methods if name in (OURS, "optuna-gp (a)", "optuna-gp (b)", "one factor at a time")]
-    clock = bench.hash_of("flows/rehearsal_calendar.py", "flows/early_evidence.py", "surrogate/readouts.py")
+    clock = bench.hash_of("flows/rehearsal_calendar.py")
+    early = bench.hash_of("flows/early_evidence.py", "surrogate/powder.py", "surrogate/readouts.py")
     chosen = bench.hash_of("flows/advice.py", "flows/lab_cost.py", "flows/rehearsal_product.py", "flows/stock.py")
-    traces = bench.Traces("lab_calendar", fresh=bench.span(args.fresh), ours=f"{bench.code_hash()} {clock} {chosen}")
+    ours = f"{bench.code_hash()} {clock} {early} {chosen}"
+    traces = bench.Traces("lab_calendar", fresh=bench.span(args.fresh), ours=ours)
     labs = {level: prints(list(seeds), level, args.campaign, args.lab) for level in levels}
 
     def key_of(method: str, level: str, seed: int) -> dict[str, Any]:
@@ -135,8 +137,13 @@ def main() -> None:
             "most_tests": most,
             "lab": labs[level][seed],
             "campaign": Path(args.campaign).name,
-            "code": traces.ours if method == OURS else f"{identity(tool_of(method))}, {AHEAD} ahead, clock {clock}",
+            "code": traces.ours if method == OURS else theirs(method),
         }
+
+    def theirs(method: str) -> str:
+        """Only a peer that is told our early outcome depends on how it is worked out."""
+        told = f", early {early}" if method.endswith("(c)") else ""
+        return f"{identity(tool_of(method))}, {AHEAD} ahead, clock {clock}{told}"
 
     jobs = [(m, level, s) for level in levels for s in seeds for m in methods]
     left = [job for job in jobs if traces.get(key_of(*job)) is None]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,16 @@ from campaign.materials import Materials
 from campaign.parameter import Category
 from campaign.recipe import complete
 from campaign.space import SearchSpace
-from surrogate.readouts import Curve, Outlook, outlook, readout
+from surrogate.powder import first_discharge
+from surrogate.readouts import Curve, Outlook, outlook
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int_]
 
 NOISE_SD = 0.13
 """Relative sd of one cell of one batch [est]: 5 % a cell and 12 % a batch (physics.md section 4)."""
+TO_COME = ("mixing", "running")
+"""States of a cell whose first cycle is yet to come."""
 NEAR = 0.3
 """Distance (share of every range) under which recipes with the same names stand for one region [est]."""
 
@@ -65,7 +68,8 @@ class Evidence:
 
     table: pd.DataFrame
     """One row a cell: its recipe, each outcome and `<outcome>_se`, `number`, and `early_sd`: the relative sd that the cycles
-    still missing leave in its order among the others. All NaN = the cell died without a single cycle."""
+    still missing leave in its order among the others. All NaN = the cell died without a single cycle. Last come the batches
+    of which nothing but powder is known."""
     common: Mapping[str, Floats]
     """For each outcome the covariance, in its unit, of what the rows of `table` owe to the laws of ageing: part of their `_se`
     squared; the rest is the noise of batch and cell, each cell's own."""
@@ -108,24 +112,46 @@ class EarlyEvidence:
 
     def outlook(self, cells: Sequence[Seen], target: int) -> Outlook:
         """Capacities of these cells, each with a cycle at least, at a target cycle."""
-        return outlook([self._curve(cell) for cell in cells], target, [curve[:target] for curve in self._curves])
+        return self._outlook([self._curve(cell) for cell in cells], target)
+
+    def _outlook(self, curves: Sequence[Curve], target: int) -> Outlook:
+        return outlook(curves, target, [curve[:target] for curve in self._curves])
 
     def of(self, cells: Sequence[Seen]) -> Evidence:
         """Say what each cell says, and what they have in common.
 
         Args:
-            cells: all there are. Those that mix, or run without a whole cycle so far, teach nothing here.
+            cells: all there are. One without a whole cycle so far says what its powder tells, once a batch, if anything.
         """
         said = [cell for cell in cells if len(cell.discharge) or cell.state == "died"]
-        alive = [cell for cell in said if len(cell.discharge)]
-        looks = {n: self.outlook(alive, n) for n in self._targets} if alive else {}
+        cycled = [cell for cell in said if len(cell.discharge)]
+        waiting = self._by_powder(cycled, cells)
+        alive, said = [*cycled, *(cell for cell, _ in waiting)], [*said, *(cell for cell, _ in waiting)]
+        curves = [*map(self._curve, cycled), *(curve for _, curve in waiting)]
+        looks = {n: self._outlook(curves, n) for n in self._targets} if curves else {}
         place = {id(cell): i for i, cell in enumerate(alive)}
-        rows = [self._row(cell, place.get(id(cell)), looks) for cell in said]
+        first = {id(cell): curve.first for cell, curve in waiting}
+        rows = [self._row(cell, place.get(id(cell)), looks, first.get(id(cell))) for cell in said]
         columns = [n for name in self.outcomes for n in (name, f"{name}_se")]
         table = pd.DataFrame(rows, columns=[*self._space.names, *columns, "number", "early_sd"])
-        places = np.array([i for i, cell in enumerate(said) if len(cell.discharge)], dtype=int)
+        places = np.array([i for i, cell in enumerate(said) if id(cell) in place], dtype=int)
         common = {name: self._common(name, table, places, looks) for name in self.outcomes}
-        return Evidence(table, common, self._lacking(alive, looks))
+        return Evidence(table, common, self._lacking(cycled, looks))
+
+    def _by_powder(self, cycled: Sequence[Seen], cells: Sequence[Seen]) -> list[tuple[Seen, Curve]]:
+        """Cells yet to cycle of whose first discharge their powder tells something, one a batch."""
+        spoken = [(cell.recipe, cell.powder) for cell in cycled]
+        asked = []
+        for cell in cells:
+            batch = (cell.recipe, cell.powder)
+            if cell.powder and not len(cell.discharge) and cell.state in TO_COME and batch not in spoken:
+                spoken.append(batch)
+                asked.append(cell)
+        if not asked:
+            return []
+        curves = [self._curve(cell) for cell in (*cycled, *asked)]
+        told = list(zip(asked, curves[len(cycled) :], first_discharge(curves)[len(cycled) :], strict=True))
+        return [(cell, replace(curve, first=first)) for cell, curve, first in told if first is not None]
 
     def _common(self, name: str, table: pd.DataFrame, alive: Places, looks: Mapping[int, Outlook]) -> Floats:
         found = np.zeros((len(table), len(table)))
@@ -141,38 +167,43 @@ class EarlyEvidence:
         x = np.array([curve.recipe for curve in curves])
         close = np.sqrt(((x[:, None] - x[None]) ** 2).sum(axis=-1)) < NEAR
         same = np.array([[a.names == b.names for b in curves] for a in curves])
-        return Lacking(tuple(cell.number for cell in alive), looks[self.last_cycle].covariance, close & same)
+        lack = looks[self.last_cycle].covariance[: len(alive), : len(alive)]
+        return Lacking(tuple(cell.number for cell in alive), lack, close & same)
 
-    def _row(self, cell: Seen, place: int | None, looks: Mapping[int, Outlook]) -> dict[str, Any]:
+    def _row(
+        self, cell: Seen, place: int | None, looks: Mapping[int, Outlook], first: tuple[float, float] | None
+    ) -> dict[str, Any]:
         row = {**cell.recipe, "number": cell.number}
         if place is None:
             return row
         ahead = {n: float(look.mean[place]) for n, look in looks.items()}
         missing = {n: float(look.sd[place]) for n, look in looks.items()}
         own = float(looks[self.last_cycle].own_sd[place]) if len(cell.discharge) < self.last_cycle else 0.0
-        for name, value in self._values(cell, ahead).items():
+        for name, value in self._values(cell, ahead, first).items():
             doubt = math.hypot(NOISE_SD, missing[self._cycle[name]]) if _of_the_cell(name) else 0.0
             row |= {name: value, f"{name}_se": abs(value) * doubt}
         return row | {"early_sd": own}
 
-    def _values(self, cell: Seen, ahead: Mapping[int, float]) -> dict[str, float]:
+    def _values(self, cell: Seen, ahead: Mapping[int, float], first: tuple[float, float] | None) -> dict[str, float]:
         """Outcomes of a record that is carried on to what is expected (ln of capacity at each cycle that counts)."""
+        discharge = cell.discharge if first is None else np.array([math.exp(first[0])])
         found = {}
         for name in self.outcomes:
-            at = math.exp(ahead[self._cycle[name]])
+            target = self._cycle[name]
+            at = math.exp(ahead[target])
             if "peak" in name or not _of_the_cell(name):
-                found[name] = self._derive(cell, self._cycle[name], at)[name]
+                found[name] = self._derive(cell, discharge, target, at)[name]
                 continue
-            # All others are in proportion to the capacity at their own cycle: derived once a readout.
-            key = (cell.number, readout(len(cell.discharge), self._cycle[name]), self._cycle[name])
-            if key not in self._derived:
-                self._derived[key] = self._derive(cell, self._cycle[name], 1.0)
+            # All others are in proportion to the capacity at their own cycle, by the first cycles at most: derived once.
+            key = (cell.number, min(len(cell.discharge), 2), target)
+            if key not in self._derived or first is not None:
+                self._derived[key] = self._derive(cell, discharge, target, 1.0)
             found[name] = self._derived[key][name] * at
         return found
 
-    def _derive(self, cell: Seen, target: int, at_target_mAh_cm2: float) -> dict[str, float]:
+    def _derive(self, cell: Seen, discharge: Floats, target: int, at_target_mAh_cm2: float) -> dict[str, float]:
         curve = np.full(target, np.nan)
-        curve[: len(cell.discharge)] = cell.discharge[:target]
+        curve[: len(discharge)] = discharge[:target]
         curve[target - 1] = at_target_mAh_cm2
         whole = pd.Series(curve).interpolate(limit_direction="both").to_numpy()
         given = {name: value for name, value in self._conditions.items() if name != "carbon_wt_pct"}

@@ -117,7 +117,8 @@ class Product:
         space, held = self.question.space, self.question.conditions
         if tests:
             stock = stock.after(pd.DataFrame([dict(test.recipe) for test in tests])[list(space.names)], held)
-        return ask_within(stock, 1, space, held, lambda narrowed: _Told(self._told(tests, narrowed)))[1]
+        told = self.evidence(tests)
+        return ask_within(stock, 1, space, held, lambda narrowed: _Told(self._told(tests, narrowed, told)))[1]
 
     def stop(self, tests: Sequence[Seen], *, wanted: int = 0) -> list[Any]:
         """Return the running cells to stop; `wanted` batches wait for a channel."""
@@ -175,14 +176,17 @@ class Product:
 
     def _optimiser(self, tests: Sequence[Seen]) -> Optimiser:
         """The Optimiser told what is known, with what is under way pending."""
-        key = tuple((test.number, readout(len(test.discharge), 10_000)) for test in tests if len(test.discharge))
+        told = self.evidence(tests)
+        spoken = set(told.table["number"])
+        # Of a batch that waits for its first cycle, whether its powder tells anything; of a cell, how far it is.
+        key = tuple((test.number, readout(len(test.discharge), 10_000)) for test in tests if test.number in spoken)
         if self._known is not None and self._known[0] == key:
             return self._known[1]
-        optimiser = self._told(tests, self.question.space)
+        optimiser = self._told(tests, self.question.space, told)
         self._known, self._best_tried = (key, optimiser), None
         return optimiser
 
-    def _told(self, tests: Sequence[Seen], space: SearchSpace) -> Optimiser:
+    def _told(self, tests: Sequence[Seen], space: SearchSpace, told: Evidence) -> Optimiser:
         """A new Optimiser over a space, told what is known."""
         question, names = self.question, list(self.question.space.names)
         bounds = [
@@ -200,7 +204,6 @@ class Product:
             descriptors=self._descriptors or None,
             cost=self._cost,
         )
-        told = self.evidence(tests)
         known = told.table
         if len(known):
             columns = [n for name in self.early.outcomes for n in (name, f"{name}_se")]

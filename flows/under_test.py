@@ -33,7 +33,10 @@ LOOKS_LIKE = {"planned": "mixing", "running": "running", "stopped": "stopped", "
 
 
 def cells(session: Session, reader: Reader) -> list[Seen]:
-    """Every cell of the campaign's own lab trials, with its unbroken curve from cycle 1 on and its batch's powder results."""
+    """Every cell of the campaign's own lab trials, with its unbroken curve from cycle 1 on and its batch's powder results.
+
+    A batch that has powder results and no cell yet stands for the cell to come, under the batch's name.
+    """
     from flows.early_evidence import Seen
 
     trials = reader.trials(session.name)
@@ -53,6 +56,15 @@ def cells(session: Session, reader: Reader) -> list[Seen]:
         own = {"loading_mg_cm2": float(loading[name])} if "loading_mg_cm2" not in recipe else {}
         readings = {**powder.get(cell["trial"], {}), **powder.get(cell["mix"], {}), **powder.get(name, {})}
         seen.append(Seen(name, recipe, readings, unbroken(mine), LOOKS_LIKE[cell["state"]], own))
+    for row, mix in reader.mixes(session.name).iterrows():
+        name, owner = str(row), mix["trial"]
+        trial = trials.loc[owner] if owner in trials.index else None
+        readings = {**powder.get(owner, {}), **powder.get(name, {})}
+        if trial is None or trial["evaluator"] != "lab" or "excluded" in (trial["state"], mix["state"]):
+            continue
+        if readings and mix["state"] == "mixed" and not table["mix"].eq(name).any():
+            recipe = {varied: trial[varied] for varied in session.spec.space}
+            seen.append(Seen(name, recipe, readings, np.zeros(0), "mixing"))
     return seen
 
 
@@ -100,7 +112,7 @@ def partial(session: Session, reader: Reader, finished: set[str]) -> tuple[pd.Da
     """
     law = early(session)
     told = law.of(cells(session, reader))
-    owner = reader.cells(session.name)["trial"]
+    owner = pd.concat([reader.cells(session.name)["trial"], reader.mixes(session.name)["trial"]])
     trial = told.table["number"].map(owner).astype(str)
     said = told.table["early_sd"].gt(0) & told.table[list(law.outcomes)].notna().all(axis=1)
     rows = said & ~trial.isin(finished)

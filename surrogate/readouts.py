@@ -22,6 +22,7 @@ import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 READOUTS = (1, 2, 5, 10, 25, 50, 75, 100, 150, 200, 300, 450, 700, 1000)
 """Cycles at which curves are compared; a curve is read at the last of these that it reached."""
@@ -55,6 +56,8 @@ class Curve:
     discharge: Floats
     """Discharges from cycle 1 on, mAh cm-2."""
     powder: Mapping[str, float] = field(default_factory=dict)
+    first: tuple[float, float] | None = None
+    """Where no cycle was seen: ln of the first discharge as the powder tells it, and its sd (`surrogate.powder`)."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,11 @@ def readout(cycles: int, target: int) -> int:
 
 
 def outlook(curves: Sequence[Curve], target: int, simulated: Sequence[Floats] = ()) -> Outlook:
-    """Return what n curves, each of one cycle at least, promise at a target cycle.
+    """Return what n curves promise at a target cycle.
 
     Args:
-        curves: of all cells there are; those further on teach the law to those behind.
+        curves: of all cells there are; those further on teach the law to those behind. Each has one cycle at least, or what
+            its powder tells of the first.
         target: cycle that counts.
         simulated: whole curves (cycles 1 to target) of a simulator's draws; may be empty.
     """
@@ -94,19 +98,23 @@ def outlook(curves: Sequence[Curve], target: int, simulated: Sequence[Floats] = 
     read = np.full((len(curves), len(stops)), np.nan)
     for i, curve in enumerate(curves):
         reached = [stop for stop in stops if stop <= len(curve.discharge)]
-        read[i, : len(reached)] = _logs(curve.discharge)[np.array(reached) - 1]
+        read[i, : len(reached)] = log_capacity(curve.discharge)[np.array(reached, dtype=int) - 1]
     covariance = np.zeros((len(curves), len(curves)))
     apart = np.zeros(len(curves))
-    powder = _standardised([curve.powder for curve in curves])
-    alike = _alike(curves)
-    mine = [_logs(curve)[np.array(stops) - 1] for curve in simulated]
+    seen = ~np.isnan(read[:, 0])
+    for row, curve in enumerate(curves):
+        if not seen[row]:
+            read[row, 0], covariance[row, row] = _told_by_powder(curve)
+    powder = standardised([curve.powder for curve in curves], seen)
+    alike = similarity(curves, names=NAMES, recipe=RECIPE)
+    mine = [log_capacity(curve)[np.array(stops) - 1] for curve in simulated]
     world = np.array(mine).reshape(-1, len(stops))
     for k in range(len(stops) - 1):
         phi = _features(read, k, stops, powder)
         past = ~np.isnan(read[:, k + 1])
         drift = _drift(world, k, stops, powder.shape[1])
         mean, cov, own = _law(
-            phi, read[:, k + 1] - read[:, k], past, alike, drift, width=math.log(stops[k + 1] / stops[k])
+            phi, read[:, k + 1] - read[:, k], past, seen, alike, drift, width=math.log(stops[k + 1] / stops[k])
         )
         read[~past, k + 1] = read[~past, k] + mean
         covariance[np.ix_(~past, ~past)] += cov
@@ -117,7 +125,7 @@ def outlook(curves: Sequence[Curve], target: int, simulated: Sequence[Floats] = 
 
 
 def _law(
-    phi: Floats, change: Floats, past: npt.NDArray[np.bool_], alike: Floats, drift: Floats, *, width: float
+    phi: Floats, change: Floats, past: Flags, seen: Flags, alike: Floats, drift: Floats, *, width: float
 ) -> tuple[Floats, Floats, Floats]:
     """Learn one law from the cells that are past it.
 
@@ -125,23 +133,55 @@ def _law(
         For those before it: mean and covariance of the change, and the sd that is each cell's own.
     """
     spread = np.array([COMMON, SLOPE, LEVEL, SECOND, *[POWDER] * (phi.shape[1] - 4)]) ** 2
-    shared = (phi * spread) @ phi.T + alike
-    taught, asked = past, ~past
-    expected = phi @ drift
     # What a cell does that hardly works says little of those that do.
-    own = np.diag(1.0 + (phi[:, 2].max() - phi[:, 2]) ** 2)
-    matrix = (shared + own)[np.ix_(taught, taught)]
-    shape, rate = SCALE_COUNTS_AS / 2 + 1.0, SCALE_COUNTS_AS / 2 * OWN_SD**2 * width
-    mean, covariance = expected[asked], (shared + own)[np.ix_(asked, asked)]
+    own = np.diag(1.0 + np.maximum(phi[seen, 2].max() - phi[:, 2], 0.0) ** 2)
+    expected = phi @ drift
+    law = conjugate((phi * spread) @ phi.T + alike, own, (change - expected)[past], past, variance=OWN_SD**2 * width)
+    return expected[~past] + law.mean, law.covariance, np.sqrt(np.diagonal(own)[~past] * law.scale)
+
+
+@dataclass(frozen=True)
+class Conjugate:
+    """What a normal-inverse-gamma model that was taught some of its rows says of the others."""
+
+    mean: Floats
+    covariance: Floats
+    scale: float
+    """Variance that one unit of the given covariances stands for, as learned."""
+    log_evidence: float
+    """Of what was taught, up to a constant that only its number sets."""
+
+
+def conjugate(shared: Floats, own: Floats, off: Floats, taught: Flags, *, variance: float) -> Conjugate:
+    """Learn m departures and their scale, and say what the other rows do.
+
+    Args:
+        shared: n x n covariance between rows, in units of the scale.
+        own: n x n, diagonal, of what is each row's own.
+        off: m departures from what was expected.
+        taught: n flags, which rows they are of.
+        variance: the scale before data, worth `SCALE_COUNTS_AS` rows.
+    """
+    asked = ~taught
+    shape, rate = SCALE_COUNTS_AS / 2 + 1.0, SCALE_COUNTS_AS / 2 * variance
+    mean, covariance, evidence = np.zeros(asked.sum()), (shared + own)[np.ix_(asked, asked)], 0.0
     if taught.any():
-        off = (change - expected)[taught]
-        factor = cho_factor(matrix)
+        factor = cho_factor((shared + own)[np.ix_(taught, taught)])
         cross = shared[np.ix_(taught, asked)]
-        mean = mean + cross.T @ cho_solve(factor, off)
+        mean = cross.T @ cho_solve(factor, off)
         covariance = covariance - cross.T @ cho_solve(factor, cross)
         shape, rate = shape + len(off) / 2, rate + float(off @ cho_solve(factor, off)) / 2
+        evidence = -float(np.log(np.diagonal(factor[0])).sum()) - shape * math.log(rate)
     scale = rate / (shape - 1.0)
-    return mean, covariance * scale, np.sqrt(np.diagonal(own)[asked] * scale)
+    return Conjugate(mean, covariance * scale, scale, evidence)
+
+
+def _told_by_powder(curve: Curve) -> tuple[float, float]:
+    """Mean and variance of ln of a first discharge that nobody saw."""
+    if curve.first is None:
+        raise ValueError("a curve without a cycle needs what its powder tells of the first")
+    mean, sd = curve.first
+    return mean, sd**2
 
 
 def _features(read: Floats, k: int, stops: Sequence[int], powder: Floats) -> Floats:
@@ -164,26 +204,32 @@ def _drift(world: Floats, k: int, stops: Sequence[int], n_powder: int) -> Floats
     return beta
 
 
-def _alike(curves: Sequence[Curve]) -> Floats:
-    """Covariance of h + g between n cells, in units of the scale."""
+def similarity(curves: Sequence[Curve], *, names: float, recipe: float) -> Floats:
+    """Covariance of h + g between n cells, in units of the scale, for spreads of either."""
     x = np.array([curve.recipe for curve in curves]).reshape(len(curves), -1)
     apart = ((x[:, None] - x[None]) ** 2).sum(axis=-1) / RECIPE_LENGTH**2
     same = np.array([[a.names == b.names for b in curves] for a in curves]).reshape(len(curves), len(curves))
-    return np.asarray(NAMES**2 * same + RECIPE**2 * np.exp(-0.5 * apart))
+    return np.asarray(names**2 * same + recipe**2 * np.exp(-0.5 * apart))
 
 
-def _standardised(readings: Sequence[Mapping[str, float]]) -> Floats:
-    """Logs of the powder readings in units of their spread over the cells; 0 where one was not taken."""
-    names = sorted({name for reading in readings for name in reading})
+def standardised(readings: Sequence[Mapping[str, float]], cycled: Flags) -> Floats:
+    """Logs of n powder readings in units of their spread over the cells that have cycled; 0 where one was not taken.
+
+    Returns:
+        n x readings; one that fewer than two of the cells have, or that is the same for all, has no column.
+    """
+    names = sorted({name for reading, counts in zip(readings, cycled, strict=True) if counts for name in reading})
     columns = []
     for name in names:
         taken = np.array([reading.get(name, math.nan) for reading in readings], dtype=float)
         logs = np.log(np.where(taken > 0, taken, math.nan))
-        if np.isfinite(logs).sum() < 2 or np.nanstd(logs) < 1e-9:
+        known = logs[cycled]
+        if np.isfinite(known).sum() < 2 or np.nanstd(known) < 1e-9:
             continue
-        columns.append(np.nan_to_num((logs - np.nanmedian(logs)) / np.nanstd(logs)))
+        columns.append(np.nan_to_num((logs - np.nanmedian(known)) / np.nanstd(known)))
     return np.column_stack(columns) if columns else np.zeros((len(readings), 0))
 
 
-def _logs(curve: Floats) -> Floats:
+def log_capacity(curve: Floats) -> Floats:
+    """Natural logs of capacities (mAh cm-2), dead cells as the smallest that is told apart."""
     return np.asarray(np.log(np.maximum(np.asarray(curve, dtype=float), SMALLEST)))

@@ -123,6 +123,32 @@ def test_powder_results_tell_how_a_running_cell_will_end(session: Session, tmp_p
     assert after["T0010"] > 1.2 * after["T0009"]
 
 
+def test_a_batch_without_a_cell_is_judged_by_its_powder(session: Session, tmp_path: Path) -> None:
+    """Twelve recipes of two batches each way: what the powder showed, the first discharges repeat."""
+    more = pd.DataFrame({"speed_rpm": [1500.0] * 8, "time_h": [3.0, 3.25, 3.5, 3.75, 4.0, 4.25, 4.5, 4.75]})
+    decision = Decision(model_version="none", seed=3, data_seq=1, data_sha256="00", outcome=OUTCOME)
+    session.ledger.propose(
+        "bench", session.spec.designs(more), decision, evaluator="lab", trials_seen=4, key="more", at=now(), by="Ada"
+    )
+    for trial in range(1, 11):
+        cell(session, tmp_path, trial, 8, (4.6 if trial % 2 else 2.3) + 0.001 * trial)
+    for trial in (11, 12):
+        people.mixed(session.ledger, f"T{trial}", Act("Ada", now()), done={}, weighed={}, details={})
+    known = choose.chooser(session, session.reader).evidence
+    assert known.trials == [f"T{trial:04d}" for trial in range(1, 11)]
+    path = tmp_path / "eds.csv"
+    rows = [f"T{trial:04d},{3.0 + 0.01 * trial if trial % 2 else 1.5}" for trial in range(1, 13)]
+    path.write_text("trial,surface_halide_to_P\n" + "\n".join(rows) + "\n")
+    take_in(session, path, by="Ada")
+    choice = choose.chooser(session, session.reader)
+    rich, poor = (choice.evidence.values[OUTCOME][choice.evidence.trials.index(t)] for t in ("T0011", "T0012"))
+    assert rich > 1.5 * poor
+    ses = dict(zip(choice.evidence.trials, choice.evidence.se[OUTCOME] / choice.evidence.values[OUTCOME], strict=True))
+    assert min(ses["T0011"], ses["T0012"]) > ses["T0001"]
+    assert not {"T0011", "T0012"} & choice.evidence.settled  # the cells are still to come
+    assert today(session).start  # and a channel is free for them
+
+
 def promised(session: Session) -> dict[str, float]:
     known = choose.chooser(session, session.reader).evidence
     return dict(zip(known.trials, known.values[OUTCOME], strict=True))

@@ -84,6 +84,44 @@ def test_a_cell_that_died_late_still_tells_and_one_without_a_cycle_failed():
     assert known[OUTCOME].notna().tolist() == [True, False]
 
 
+def batches(cycled: int) -> list[Seen]:
+    """Cells whose level follows a powder reading and not their mixing time, the first ones with ten cycles."""
+    sizes = np.array([1.0, 3.0, 1.5, 2.5, 1.2, 2.8, 2.0, 0.9, 3.2, 1.8, 1.1, 2.9])
+    curve = np.outer(6.0 / sizes, np.exp(-0.001 * N[:10]))
+    return [
+        Seen(k, {"time_h": 1.0 + k % 3}, {"size_nm": s}, q if k < cycled else np.zeros(0), "running")
+        for k, (s, q) in enumerate(zip(sizes, curve, strict=True))
+    ]
+
+
+def test_a_batch_of_which_only_the_powder_is_known_tells_what_it_lets_expect():
+    cells = batches(10)
+    told = product().evidence(cells)
+    fine, coarse = told.table[OUTCOME].iloc[10:]
+    assert told.table["number"].tolist() == list(range(12)) and fine > 1.5 * coarse
+    relative = (told.table[f"{OUTCOME}_se"] / told.table[OUTCOME]).to_numpy()
+    assert relative[10:].min() > relative[:10].max()
+    before = product().evidence(cells[:10])
+    assert np.array_equal(before.table[OUTCOME], told.table[OUTCOME][:10])
+    assert (np.sqrt(np.diagonal(told.common[OUTCOME])) < told.table[f"{OUTCOME}_se"]).all()
+
+
+def test_a_batch_speaks_once_and_not_beside_its_own_cell():
+    cells = batches(10)
+    twin, sister = replace(cells[10], number=20), replace(cells[3], number=21, discharge=np.zeros(0))
+    assert product().evidence([*cells, twin, sister]).table["number"].tolist() == list(range(12))
+
+
+def test_the_chooser_is_told_of_powder_when_it_comes_in_and_waits_for_the_cell():
+    cells = [replace(test, state="mixing") if test.number == 10 else test for test in batches(10)[:11]]
+    made = product()
+    before = made._optimiser([*cells[:10], replace(cells[10], powder={})])
+    after = made._optimiser(cells)
+    assert len(after.trials) == len(before.trials) + 1 == 11
+    blind = product(switches=Switches(powder=False))
+    assert len(blind._optimiser(cells).trials) == 10
+
+
 def test_without_partial_curves_only_ended_cells_count():
     tests = [cell(1, 5.0, 60), cell(2, 6.0, 100, "ended")]
     assert product(switches=Switches(partial_curves=False)).evidence(tests).table["number"].tolist() == [2]
