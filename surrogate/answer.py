@@ -58,8 +58,17 @@ class Stopping:
 
 def recommended(situation: Situation, rng: np.random.Generator) -> Floats:
     """Return the encoded recipe (1 x p) with the best believed outcome, tried or not."""
-    x = np.vstack([promising(situation, rng), candidates.settable(situation.space, best_tried(situation))])
+    x = _answers(situation, rng)
     return x[[int(np.argmax(worth(situation, x)))]]
+
+
+def _answers(situation: Situation, rng: np.random.Generator) -> Floats:
+    """Return the recipes that may be an answer: promising, tried or under way, and likelier to work than not if any is."""
+    known = candidates.settable(situation.space, np.vstack([best_tried(situation), situation.pending]))
+    x = np.vstack([promising(situation, rng), known])
+    x = x if len(x) else situation.base  # a small space of which nothing has ever worked
+    works = situation.feasibility.chance(x) >= LIKELY
+    return x[works] if works.any() else x
 
 
 def worth(situation: Situation, x: Floats) -> Floats:
@@ -87,7 +96,7 @@ def believed(situation: Situation, x: Floats) -> Floats:
 
 def pareto(situation: Situation, rng: np.random.Generator) -> pd.DataFrame:
     """Return the recipes, tried or promising, whose believed objectives no other recipe beats in all."""
-    x = np.vstack([promising(situation, rng), candidates.settable(situation.space, best_tried(situation))])
+    x = _answers(situation, rng)
     x = x[np.exp(situation.log_chance_admissible(x)) > LIKELY] if situation.goals.outcome_constraints else x
     values = believed(situation, x)
     beaten = [bool(((values >= v).all(axis=1) & (values > v).any(axis=1)).any()) for v in values]

@@ -88,8 +88,8 @@ class Situation:
         return {o.name: o.sign * table[o.name].to_numpy(float) for o in self.goals.objectives if o.known}
 
     def log_penalty(self, x: Floats) -> Floats:
-        """Return log chance of success minus log cost of m recipes."""
-        penalty = np.log(self.feasibility.chance(x))
+        """Return log worth by the chance of success, minus log cost, of m recipes."""
+        penalty = self.feasibility.log_worth(x)
         if self.cost is not None:
             penalty = penalty - np.log(costs(self.cost, self.space.restore(x)))
         return np.asarray(penalty)
@@ -245,13 +245,13 @@ def replicate(situation: Situation, finalists: Floats) -> Pick | None:
 
 
 def promising(situation: Situation, rng: np.random.Generator, *, at_least: int = 0) -> Floats:
-    """Return the candidates among which joint draws decide: high in marginal promise, not tried or pending yet."""
+    """Return the candidates among which joint draws decide: high in marginal promise, neither tried, pending nor barren."""
     most = max(FINALISTS, at_least)
     several = len(situation.goals.objectives) > 1
     score = _scalarised(situation, rng) if several else _marginal(situation)
     base, anchors = (situation.admitted(x) for x in (situation.base, best_tried(situation)[:8]))
     found = candidates.search(situation.space, base, anchors, score, size=2 * most, rng=rng)
-    used = np.vstack([situation.tried, situation.pending])
+    used = np.vstack([situation.tried, situation.pending, situation.feasibility.barren])
     return found[~candidates.member(found, used)][:most]
 
 

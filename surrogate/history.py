@@ -176,7 +176,10 @@ def read_common(given: Any, outcomes: Sequence[str], se: Floats) -> Floats | Non
         if name not in outcomes:
             raise Refusal(f"common errors: {name!r} is no outcome that is modelled; {nearest(str(name), outcomes)}")
         j = list(outcomes).index(name)
-        square = np.asarray(matrix, dtype=float)
+        try:
+            square = np.asarray(matrix, dtype=float)
+        except (ValueError, TypeError) as error:
+            raise Refusal(f"common errors of {name}: {n} x {n} numbers are wanted, not {str(matrix)[:40]!r}") from error
         if square.shape != (n, n):
             raise Refusal(f"common errors of {name}: shape {square.shape} for {n} results; right is ({n}, {n})")
         slight = (ROUNDING - 1.0) * np.abs(square).max(initial=0.0)
@@ -231,6 +234,8 @@ def _numbers(column: pd.Series, name: str) -> Floats:
         if isinstance(given, str) and np.isnan(number):
             hint = f"; write {given.replace(',', '.')}" if given.count(",") == 1 else ""
             raise Refusal(f"row {label}, {name}: {given!r} is not a number{hint}")
+        if np.isnan(number) and not (given is None or given is pd.NA or given is pd.NaT or given != given):
+            raise Refusal(f"row {label}, {name}: {given!r} is not a number; tell NaN for a failed trial")
         if np.isinf(number):
             raise Refusal(f"row {label}, {name}: the value is infinite; tell NaN for a failed trial")
         if abs(number) > LARGEST:

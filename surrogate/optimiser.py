@@ -112,6 +112,7 @@ class Optimiser:
         self._beliefs: dict[str, Belief] = {}
         self._milestones: dict[tuple[int, int], Belief] = {}
         self._believed = -1
+        self._feasibility: tuple[int, Feasibility] | None = None
 
     # ---- ask and tell ---------------------------------------------------------------------------------------------
 
@@ -145,7 +146,7 @@ class Optimiser:
         if explain:
             prediction = self._prediction(x).rename(columns={"mean": "predicted"})
             recipes = pd.concat([recipes, prediction[["predicted", "p05", "p95"]]], axis=1)
-            recipes["reason"] = [reason(pick, self._situation(), self._signs[0]) for pick in picks]
+            recipes["reason"] = [reason(pick, self._situation(x[:k]), self._signs[0]) for k, pick in enumerate(picks)]
         self._history = self._history.waiting(x)
         return recipes
 
@@ -237,8 +238,10 @@ class Optimiser:
             smallest_worthwhile: gain in the outcome's unit.
             bound: chance under which to stop.
         """
-        if not smallest_worthwhile >= 0:
-            raise Refusal(f"the smallest worthwhile gain {smallest_worthwhile!r} must be 0 or more")
+        if not isinstance(smallest_worthwhile, int | float | np.number) or not smallest_worthwhile >= 0:
+            raise Refusal(f"the smallest worthwhile gain {smallest_worthwhile!r} must be a number of 0 or more")
+        if not isinstance(bound, int | float | np.number) or not 0 < bound < 1:
+            raise Refusal(f"the bound {bound!r} is a chance and must lie between 0 and 1, e.g. {STOP_BELOW}")
         situation = self._situation()
         best = recommended(situation, self._rng(7))
         return stopping(situation, best, smallest_worthwhile=smallest_worthwhile, bound=bound, rng=self._rng(10))
@@ -329,7 +332,9 @@ class Optimiser:
         # With a prior a model chooses from the first recipe on, and tests the prior; without one it has nothing to go by.
         start = 0 if self._informed else first_size(self._space)
         under_way = len(used) - int(history.failed.sum())
-        first = first_recipes(self._space, self._base, used, min(n, max(0, start - under_way)), rng)
+        # Before any result a model without a prior would choose by cost alone: so the spread goes on.
+        lacking = max(0, start - under_way) if self._informed or not history.failed.all() else n
+        first = first_recipes(self._space, self._base, used, min(n, lacking), rng)
         picks = [Pick(x, "spread") for x in first]
         while len(picks) < n:
             ahead = np.array([pick.x for pick in picks]).reshape(-1, used.shape[1])
@@ -357,7 +362,9 @@ class Optimiser:
         """A space with fewer recipes than asked for gives replicates, the least tried first."""
         while len(picks) < n:
             used = np.vstack([self._history.x, self._history.pending, *[pick.x for pick in picks]])
-            counts = [(np.abs(used - row).max(axis=1) < SAME_RECIPE).sum() for row in self._base]
+            counts = np.array([(np.abs(used - row).max(axis=1) < SAME_RECIPE).sum() for row in self._base])
+            barren = candidates.member(self._base, self._feasible().barren)
+            counts = np.where(barren, counts + counts.max(), counts)
             picks = [*picks, Pick(self._base[int(np.argmin(counts))], "replicate")]
         return picks
 
@@ -369,7 +376,7 @@ class Optimiser:
             self._space,
             self._goals,
             self._believe(),
-            Feasibility.of(self._space, history.x, history.failed),
+            self._feasible(),
             history.x[succeeded],
             pending,
             self._base,
@@ -377,6 +384,12 @@ class Optimiser:
             self._slips,
             only or {},
         )
+
+    def _feasible(self) -> Feasibility:
+        history = self._history
+        if self._feasibility is None or self._feasibility[0] != len(history.x):
+            self._feasibility = len(history.x), Feasibility.of(self._space, history.x, history.failed)
+        return self._feasibility[1]
 
     def _rng(self, purpose: int) -> np.random.Generator:
         """Chance that depends on seed and history alone, another for each purpose."""

@@ -15,7 +15,6 @@ import numpy as np
 
 from surrogate.readouts import (
     TYPICAL_MAH_CM2,
-    Conjugate,
     Curve,
     Flags,
     Floats,
@@ -45,31 +44,40 @@ def first_discharge(curves: Sequence[Curve]) -> list[tuple[float, float] | None]
         n items: mean and sd of ln of the first discharge (mAh cm-2) where the powder tells anything; None for a cell that has
         cycled, and where the powder tells nothing.
     """
-    told: list[tuple[float, float] | None] = [None] * len(curves)
     cycled = np.array([len(curve.discharge) > 0 for curve in curves], dtype=bool)
     powder = standardised([curve.powder for curve in curves], cycled)
-    measured = np.array([bool(curve.powder) for curve in curves], dtype=bool)
-    if cycled.all() or not powder.shape[1] or (cycled & measured).sum() < FEWEST_TAUGHT:
-        return told
+    taken = ~np.isnan(powder)
+    told: list[tuple[float, float] | None] = [None] * len(curves)
+    # Batches with the same readings are asked about together, by these readings alone.
+    for kind in np.unique(taken[~cycled], axis=0) if powder.shape[1] else []:
+        asked = np.flatnonzero(~cycled & (taken == kind).all(axis=1))
+        if (taken[cycled] & kind).any(axis=1).sum() >= FEWEST_TAUGHT:
+            rows = np.concatenate([np.flatnonzero(cycled), asked])
+            found = _told([curves[i] for i in rows], powder[np.ix_(rows, kind)], cycled[rows])
+            for i, item in zip(asked.tolist(), found, strict=True):
+                told[i] = item
+    return told
+
+
+def _told(curves: Sequence[Curve], powder: Floats, cycled: Flags) -> list[tuple[float, float] | None]:
+    """What the powder adds for those of n cells that have not cycled, all of which have all of these readings."""
     firsts = np.array(
         [log_capacity(curve.discharge[:1])[0] for curve, seen in zip(curves, cycled, strict=True) if seen]
     )
     off = firsts - math.log(TYPICAL_MAH_CM2)
     shared = COMMON**2 + similarity(curves, names=NAMES, recipe=RECIPE)
-    blind = _learned(shared, off, cycled)
-    sighted = _learned(shared + READING**2 * powder @ powder.T, off, cycled)
+    blind = conjugate(shared, np.eye(len(cycled)), off, cycled, variance=OWN_SD**2)
+    known = np.nan_to_num(powder)
+    # A reading that was not taken may be anything: what it would have told is the cell's own.
+    own = np.diag(1.0 + READING**2 * np.isnan(powder).sum(axis=1))
+    sighted = conjugate(shared + READING**2 * known @ known.T, own, off, cycled, variance=OWN_SD**2)
     weight = 1.0 / (1.0 + math.exp(float(np.clip(blind.log_evidence - sighted.log_evidence, -50.0, 50.0))))
     before, with_powder = np.diagonal(blind.covariance), np.diagonal(sighted.covariance)
     mean = weight * sighted.mean + (1 - weight) * blind.mean
     between = weight * (1 - weight) * (sighted.mean - blind.mean) ** 2
     variance = weight * with_powder + (1 - weight) * before + between
     precision = 1.0 / variance - 1.0 / before
-    for place, i in enumerate(np.flatnonzero(~cycled)):
-        if measured[i] and precision[place] > MOST_DOUBT**-2:
-            added = (mean[place] / variance[place] - blind.mean[place] / before[place]) / precision[place]
-            told[i] = (math.log(TYPICAL_MAH_CM2) + float(added), float(precision[place] ** -0.5))
-    return told
-
-
-def _learned(shared: Floats, off: Floats, cycled: Flags) -> Conjugate:
-    return conjugate(shared, np.eye(len(cycled)), off, cycled, variance=OWN_SD**2)
+    tells = precision > MOST_DOUBT**-2
+    precision = np.where(tells, precision, 1.0)
+    added = math.log(TYPICAL_MAH_CM2) + (mean / variance - blind.mean / before) / precision
+    return [(float(m), float(p**-0.5)) if told else None for m, p, told in zip(added, precision, tells, strict=True)]

@@ -34,6 +34,8 @@ NAME_FREEDOM, MOST_NAMES = 0.7, 8
 NUMBER_FREEDOM = 0.25
 """Prior sd of the share of a numeric parameter's effect that is turned round (1: its low end behaves like its high end); by
 the log density of recipes not told, on biased and wrong labs with seeds 0-9."""
+ROUNDING = 1e-5
+"""Share of its size by which a prior may differ when asked twice: single precision rounds by what else is asked for."""
 FLAT = 1e-12
 """A prior whose spread over the space is below this share of its size says the same everywhere."""
 
@@ -155,7 +157,12 @@ class Prior:
         self._unit = float(np.abs(given).max(initial=0.0, where=np.isfinite(given))) or 1.0
         given = given / self._unit
         again = self._call(reference[:3])
-        if len(again) != len(given) or not np.allclose(given[:, :3], again, rtol=1e-9, atol=0.0, equal_nan=True):
+        if len(again) != len(given):
+            raise Refusal(
+                f"the prior gave {len(given)} draws when first asked and {len(again)} when asked again; draw k must always "
+                "mean the same parameters"
+            )
+        if not np.allclose(given[:, :3], again, rtol=ROUNDING, atol=ROUNDING, equal_nan=True):
             raise Refusal(
                 "the prior gives other values when asked twice for the same recipes; fix the seed of its draws, so that "
                 "draw k always means the same parameters"

@@ -74,8 +74,10 @@ class Outlook:
 
     @property
     def own_sd(self) -> Floats:
-        """Sd of each against the mean of all: what could change their order."""
+        """Sd of each against the mean of all: what could change their order; of a lone cell all that is in doubt."""
         c = self.covariance
+        if len(c) == 1:
+            return self.sd
         apart = np.diagonal(c) - 2 * c.mean(axis=1) + c.mean()
         return np.asarray(np.sqrt(np.maximum(apart, 0.0)))
 
@@ -105,7 +107,7 @@ def outlook(curves: Sequence[Curve], target: int, simulated: Sequence[Floats] = 
     for row, curve in enumerate(curves):
         if not seen[row]:
             read[row, 0], covariance[row, row] = _told_by_powder(curve)
-    powder = standardised([curve.powder for curve in curves], seen)
+    powder = np.nan_to_num(standardised([curve.powder for curve in curves], seen))
     alike = similarity(curves, names=NAMES, recipe=RECIPE)
     mine = [log_capacity(curve)[np.array(stops) - 1] for curve in simulated]
     world = np.array(mine).reshape(-1, len(stops))
@@ -213,7 +215,7 @@ def similarity(curves: Sequence[Curve], *, names: float, recipe: float) -> Float
 
 
 def standardised(readings: Sequence[Mapping[str, float]], cycled: Flags) -> Floats:
-    """Logs of n powder readings in units of their spread over the cells that have cycled; 0 where one was not taken.
+    """Logs of n powder readings in units of their spread over the cells that have cycled; NaN where one was not taken.
 
     Returns:
         n x readings; one that fewer than two of the cells have, or that is the same for all, has no column.
@@ -222,11 +224,11 @@ def standardised(readings: Sequence[Mapping[str, float]], cycled: Flags) -> Floa
     columns = []
     for name in names:
         taken = np.array([reading.get(name, math.nan) for reading in readings], dtype=float)
-        logs = np.log(np.where(taken > 0, taken, math.nan))
+        logs = np.log(np.where((taken > 0) & np.isfinite(taken), taken, math.nan))
         known = logs[cycled]
         if np.isfinite(known).sum() < 2 or np.nanstd(known) < 1e-9:
             continue
-        columns.append(np.nan_to_num((logs - np.nanmedian(known)) / np.nanstd(known)))
+        columns.append((logs - np.nanmedian(known)) / np.nanstd(known))
     return np.column_stack(columns) if columns else np.zeros((len(readings), 0))
 
 

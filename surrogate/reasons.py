@@ -56,10 +56,11 @@ def _test(situation: Situation, x: np.ndarray, sign: float) -> str:
 def _place(situation: Situation, x: np.ndarray) -> str:
     """Where the trial lies: names never tried, else the numbers that depart most from the nearest recipe tried."""
     space, tried = situation.space, situation.tried
+    known = np.vstack([tried, situation.pending])
     untried = [
         f"{parameter.name} {parameter.levels[int(x[0, j])]}"
         for j, parameter in enumerate(space.parameters)
-        if isinstance(parameter, Category) and x[0, j] not in tried[:, j]
+        if isinstance(parameter, Category) and len(parameter.choices) > 1 and x[0, j] not in known[:, j]
     ]
     if untried:
         return f"; first trial of {', '.join(untried)}"

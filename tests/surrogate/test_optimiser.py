@@ -262,3 +262,61 @@ def test_errors_in_common_are_saved_and_stay_with_their_results(tmp_path):
 def test_a_covariance_of_errors_that_cannot_be_is_refused(square, said):
     with pytest.raises(Refusal, match=said):
         told_together(square)
+
+
+def test_where_everything_is_under_way_an_answer_comes_from_that():
+    opt = Optimiser({"a": ["x", "y", "z"]})
+    opt.ask(3)
+    assert opt.recommend().iloc[0].a in "xyz" and opt.window().sentence
+    height = {"x": 1.0, "y": 2.0, "z": 9.0}
+    knowing = Optimiser({"a": list(height)}, prior=lambda recipes: recipes.a.map(height).to_numpy())
+    knowing.tell(pd.DataFrame({"a": ["x", "y"]}), [1.0, 2.0])
+    knowing.pending(pd.DataFrame({"a": ["z"]}))
+    assert knowing.recommend().iloc[0].a == "z"
+
+
+def test_without_a_prior_a_large_first_batch_is_spread_whatever_it_costs():
+    opt = Optimiser({"sse": ["L"], "time_h": (0.5, 12)}, cost=lambda recipes: recipes.time_h)
+    asked = opt.ask(8, explain=True)
+    assert asked.time_h.max() - asked.time_h.min() > 8 and asked.time_h.round(1).nunique() == 8
+    assert asked.reason.str.startswith("Spread").all() and not asked.reason.str.contains("first trial of sse L").any()
+
+
+def test_only_the_first_recipe_of_a_name_is_called_its_first_trial():
+    opt = Optimiser({"sse": ["A", "B"], "time_h": (0.5, 12)})
+    reasons = opt.ask(4, explain=True).reason
+    assert reasons.str.contains("first trial of sse").sum() == 2
+
+
+def test_a_prior_in_single_precision_is_no_random_one():
+    def single(recipes):
+        return (np.sin(7 * recipes.x.to_numpy(np.float32)) + np.float32(3)).astype(np.float32)
+
+    rounding = iter([0.0, 1e-7, 2e-7] * 50)
+    assert len(Optimiser({"x": (0, 1)}, prior=lambda recipes: single(recipes) * (1 + next(rounding))).ask(1)) == 1
+    with pytest.raises(Refusal, match="asked twice"):
+        rng = np.random.default_rng(0)
+        Optimiser({"x": (0, 1)}, prior=lambda recipes: rng.random(len(recipes)))
+    sizes = iter([4, 3])
+    with pytest.raises(Refusal, match="4 draws when first asked and 3"):
+        Optimiser({"x": (0, 1)}, prior=lambda recipes: np.ones((next(sizes), len(recipes))))
+
+
+def test_slips_in_saving_loading_and_asking_get_a_sentence(tmp_path):
+    opt = Optimiser({"n": (1, 6)}, steps={"n": 1}, forbidden=[{"n": np.int64(3)}])
+    opt.save(tmp_path / "opt.json")
+    assert Optimiser.load(tmp_path / "opt.json").space.names == ("n",)
+    with pytest.raises(Refusal, match="folder that exists"):
+        opt.save(tmp_path / "absent" / "opt.json")
+    (tmp_path / "half.json").write_text('{"format": 1}')
+    with pytest.raises(Refusal, match="lacks space"):
+        Optimiser.load(tmp_path / "half.json")
+    with pytest.raises(Refusal, match="cannot be read"):
+        Optimiser.load(tmp_path)
+    with pytest.raises(Refusal, match="between 0 and 1"):
+        opt.stopping(0.1, bound=5)
+    with pytest.raises(Refusal, match="must be a number"):
+        opt.stopping("a")
+    for values, common, words in (([{}], None, "not a number"), ([1.0], "abc", "numbers are wanted")):
+        with pytest.raises(Refusal, match=words):
+            opt.tell(pd.DataFrame({"n": [2]}), values, common=common)

@@ -58,6 +58,21 @@ def test_what_the_recipe_tells_already_is_not_told_again():
     assert first_discharge([*curves, unseen(curves[0])])[-1] is None
 
 
+def test_a_reading_that_nobody_else_has_or_that_is_none_says_nothing():
+    curves, _ = lab(3)
+    for powder in ({"conductivity_mS_cm": 2.0}, {"size_nm": 0.0}, {"size_nm": math.nan}, {"size_nm": math.inf}, {}):
+        batch = Curve(curves[10].recipe, curves[10].names, np.zeros(0), powder)
+        assert first_discharge([*curves[:10], batch])[-1] is None
+
+
+def test_readings_that_some_cells_lack_teach_less():
+    curves, _ = lab(4)
+    asked = unseen(curves[10])
+    poorer = [Curve(c.recipe, c.names, c.discharge, {}) if i % 2 else c for i, c in enumerate(curves[:10])]
+    whole, part = (first_discharge([*taught, asked])[-1] for taught in (curves[:10], poorer))
+    assert whole is not None and (part is None or part[1] > whole[1])
+
+
 def test_few_cells_teach_nothing():
     curves, _ = lab(1)
     told = first_discharge([*curves[: FEWEST_TAUGHT - 1], *map(unseen, curves[4:])])
