@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -12,8 +13,9 @@ from campaign import quantity
 from campaign.errors import Refusal
 from campaign.names import nearest
 from campaign.recipe import PROTOCOL_COLUMNS, RECIPE_COLUMNS, TEXT_COLUMNS, complete
-from campaign.trial import SubjectId, Trial
-from flows.intake import cells, whose
+from campaign.trial import SubjectId, Trial, read_id
+from flows.intake import cells, standing, times, whose
+from flows.intake import done as really
 from flows.people import Act
 from flows.session import Session
 from ingest import numbers
@@ -25,8 +27,19 @@ _CYCLE = (
     "discharge_capacity_mAh",
     "charge_capacity_mAh",
 )
-_CELL = ("channel", "active_mass_mg", "area_cm2", "label", "file", "note")
-_MIX = ("weighed_active_g", "weighed_sse_g", "weighed_carbon_g", "weighed_balls_g", "sse_lot", "mixed_by", "note")
+_CELL_DETAILS = ("label", "file", "note", "started_at", "stopped_at")
+_CELL = ("channel", "active_mass_mg", "area_cm2", *_CELL_DETAILS)
+_MIX = (
+    "weighed_active_g",
+    "weighed_sse_g",
+    "weighed_carbon_g",
+    "weighed_balls_g",
+    "sse_lot",
+    "mixed_at",
+    "mixed_by",
+    "note",
+)
+_TIMES = ("mixed_at", "started_at", "stopped_at")
 _TEXT = (*TEXT_COLUMNS, "channel", "label", "file", "note", "sse_lot", "mixed_by", "start")
 
 
@@ -58,12 +71,20 @@ def read_values(pairs: tuple[str, ...]) -> dict[str, Any]:
         if name in values:
             raise Refusal(f"--set {name} stands twice; which of the two is right?")
         try:
-            values[name] = text.strip() if name in _TEXT else numbers.number(text)
+            values[name] = _value(name, text)
         except ValueError as error:
             raise Refusal(f"--set {pair}: {error}") from None
+        if name in _TIMES:
+            times.refuse_future(datetime.fromisoformat(values[name]), f"--set {pair}")
         if isinstance(values[name], float) and values[name] < 0:
             raise Refusal(f"--set {pair}: {name} cannot be negative")
     return values
+
+
+def _value(name: str, text: str) -> float | str:
+    if name in _TIMES:
+        return numbers.moment(text).isoformat()
+    return text.strip() if name in _TEXT else numbers.number(text)
 
 
 def amend(
@@ -86,9 +107,9 @@ def amend(
     if subject.kind == "cell":
         told = "; ".join([told, *_amend_cell(session, str(subject), values, act, key)])
     elif subject.kind == "mix":
-        _amend_mix(session, subject, values, act, key)
+        told = "; ".join([told, *_amend_mix(session, subject, values, act, key)])
     else:
-        _amend_trial(session, str(subject), values, act, key)
+        told = "; ".join([told, *_amend_trial(session, str(subject), values, act, key)])
     cells.share_follows(session.ledger, subject.trial, by=act.by, at=act.at)
     return f"{subject}: {told}"
 
@@ -134,16 +155,24 @@ def _amend_cell(session: Session, cell: str, values: Mapping[str, Any], act: Act
         raise Refusal(f"there is no cell {cell} in the ledger; was it started? mixwright start {cell}")
     row = table.loc[cell]
     new: dict[str, Any] = {name: values[name] for name in ("channel", "active_mass_mg", "area_cm2") if name in values}
-    details = {name: values[name] for name in ("label", "file", "note") if name in values}
+    details = {name: values[name] for name in _CELL_DETAILS if name in values}
     protocol = {name: values[name] for name in PROTOCOL_COLUMNS if name in values}
     new |= {"details": json.loads(row["details"] or "{}") | details} if details else {}
     new |= {"protocol": json.loads(row["protocol"] or "{}") | protocol} if protocol else {}
+    if {"started_at", "stopped_at"} & set(values):
+        times.refuse_disorder(
+            cell,
+            mixed=times.noted(session.ledger, read_id(cell).mix, "mixed"),
+            started=times.read(values.get("started_at")) or times.noted(session.ledger, cell, "start"),
+            stopped=times.read(values.get("stopped_at")) or times.noted(session.ledger, cell, "stop"),
+        )
     doubts = cells.doubts_with(session, cells.cell_of(session, cell), new)
     cells.tell(session.ledger, cell, new, key=key, by=act.by, at=act.at, why=str(act.why))
     return doubts
 
 
-def _amend_mix(session: Session, mix: SubjectId, values: Mapping[str, Any], act: Act, key: str) -> None:
+def _amend_mix(session: Session, mix: SubjectId, values: Mapping[str, Any], act: Act, key: str) -> list[str]:
+    """Correct a batch. Returns sentences about what then lies outside of the space, or hardly can be."""
     _check_names(values, (*RECIPE_COLUMNS, *_MIX, *POWDER), str(mix))
     table = session.ledger.mixes(session.name)
     if str(mix) not in table.index:
@@ -152,12 +181,20 @@ def _amend_mix(session: Session, mix: SubjectId, values: Mapping[str, Any], act:
     done = {name: values[name] for name in RECIPE_COLUMNS if name in values}
     details = {name: values[name] for name in _MIX if name in values}
     changes: dict[str, dict[str, Any]] = {str(mix): {}, mix.trial: {}}
+    trial = session.ledger.trial(mix.trial)
+    notes = really.check(trial, values, session.space.parameters, place=str(mix))
     if done:
-        _refuse_no_recipe(session.ledger.trial(mix.trial), done, str(mix))
+        _refuse_no_recipe(trial, done, str(mix))
         changes[str(mix)]["recipe_done"] = json.loads(row["recipe_done"] or "{}") | done
-        changes[mix.trial]["recipe_done"] = dict(session.ledger.trial(mix.trial).recipe_done or {}) | done
+        changes[mix.trial]["recipe_done"] = dict(trial.recipe_done or {}) | done
+    if "mixed_at" in values:
+        table = session.ledger.cells(session.name)
+        for cell in table.index[table["mix"].eq(str(mix))]:
+            started = times.noted(session.ledger, str(cell), "start")
+            times.refuse_disorder(str(cell), mixed=times.read(values["mixed_at"]), started=started)
     if details:
         changes[str(mix)]["details"] = json.loads(row["details"] or "{}") | details
+        notes += really.batch_doubts(str(mix), details, session.spec.lab.batch_mass_g)
     results, fresh = _powder(session, str(mix), {name: values[name] for name in POWDER if name in values})
     if fresh:
         raise Refusal(
@@ -171,6 +208,7 @@ def _amend_mix(session: Session, mix: SubjectId, values: Mapping[str, Any], act:
         at=act.at,
         by=act.by,
     )
+    return notes
 
 
 def _powder(session: Session, mix: str, values: Mapping[str, float]) -> tuple[list[dict[str, Any]], list[str]]:
@@ -181,7 +219,8 @@ def _powder(session: Session, mix: str, values: Mapping[str, float]) -> tuple[li
     return results, [name for name in values if split[name] not in mine.index]
 
 
-def _amend_trial(session: Session, name: str, values: Mapping[str, Any], act: Act, key: str) -> None:
+def _amend_trial(session: Session, name: str, values: Mapping[str, Any], act: Act, key: str) -> list[str]:
+    """Correct a trial. Returns sentences about what then lies outside of the space."""
     _check_names(values, (*RECIPE_COLUMNS, *PROTOCOL_COLUMNS, "start", "note"), name)
     trial = session.ledger.trial(name)
     if values.get("start", "discharge") not in ("discharge", "charge"):
@@ -189,6 +228,7 @@ def _amend_trial(session: Session, name: str, values: Mapping[str, Any], act: Ac
     new: dict[str, Any] = {}
     done = {column: values[column] for column in RECIPE_COLUMNS if column in values}
     protocol = {column: values[column] for column in PROTOCOL_COLUMNS if column in values}
+    notes = really.check(trial, done, session.space.parameters)
     _refuse_no_recipe(trial, done | protocol, name)
     words = {"cycle_start": values.get("start"), "note": values.get("note")}
     told = {word: value for word, value in words.items() if value is not None}
@@ -196,6 +236,7 @@ def _amend_trial(session: Session, name: str, values: Mapping[str, Any], act: Ac
     new |= {"protocol": dict(trial.protocol) | protocol} if protocol else {}
     new |= {"provenance": dict(trial.provenance) | told} if told else {}
     session.ledger.amend(subjects={name: new}, why=str(act.why), key=key, at=act.at, by=act.by)
+    return notes
 
 
 def _refuse_no_recipe(trial: Trial, new: Mapping[str, Any], place: str) -> None:
@@ -229,10 +270,12 @@ def change_state(session: Session, verb: str, subject: SubjectId, act: Act) -> s
         raise Refusal(f"{subject} is a {subject.kind}; what is abandoned is a whole trial: {subject.trial}")
     if _DONE.get(verb) == _state(session, subject):
         return f"{subject} is {_DONE[verb]} already; nothing has changed"
+    if verb == "undo":
+        return standing.undo(session.ledger, subject, act)
     new = getattr(session.ledger, verb)(
         str(subject), key=act.key(verb, subject), at=act.at, by=act.by, why=str(act.why)
     )
-    return f"{subject} is {new}" + (" again" if verb == "undo" else "")
+    return f"{subject} is {new}"
 
 
 def _state(session: Session, subject: SubjectId) -> str | None:

@@ -13,7 +13,8 @@ import pandas as pd
 from campaign.errors import Refusal
 from campaign.recipe import complete
 from campaign.trial import SubjectId, Trial, read_id
-from flows.intake import cells, whose
+from flows.intake import cells, standing, times, whose
+from flows.intake import done as really
 from store import Ledger
 
 
@@ -51,12 +52,13 @@ def mixed(
         details: lots and whatever else belongs to this batch.
 
     Raises:
-        Refusal: the batch is noted already and this says something else of it.
+        Refusal: the batch is noted already and this says something else of it, or a value that cannot be.
     """
     named = read_id(subject)
     trial = ledger.trial(str(named))
     recipe = dict(done) | shares(trial, weighed)
     facts = {**details, **weighed}
+    notes = _doubts(ledger, trial, recipe, weighed)
     mine = ledger.mixes(trial.campaign)
     mine = mine[mine["trial"].eq(trial.id)]
     known = [name for name in mine.index if mine.loc[name, "state"] != "planned"]
@@ -66,13 +68,26 @@ def mixed(
     if target in known:
         stands = {name: json.loads(str(mine.loc[target, name])) for name in ("recipe_done", "details")}
         said = {"recipe_done": recipe, "details": facts}
-        return _mixed_before(ledger, trial, target, act, stands=stands, said=said, other=_next_mix(target, mine.index))
+        other = _next_mix(target, mine.index)
+        return _mixed_before(ledger, trial, target, act, stands=stands, said=said, other=other) + notes
     made = ledger.mixed(
         target, recipe_done=recipe, details=facts, key=act.key("mixed", target), at=act.at, by=act.by, why=act.why
     )
     cells.share_follows(ledger, trial.id, by=act.by, at=act.at)
     learned = ", ".join(f"{name} {value:.6g}" for name, value in recipe.items())
-    return f"{made} is mixed" + (f"; learned from as done: {learned}" if learned else ", as asked") + _late(trial)
+    return (
+        f"{made} is mixed" + (f"; learned from as done: {learned}" if learned else ", as asked") + _late(trial) + notes
+    )
+
+
+def _doubts(ledger: Ledger, trial: Trial, done: Mapping[str, Any], weighed: Mapping[str, float]) -> str:
+    """Notes to add to the answer; what the chooser could not take is refused now, while its batch is remembered."""
+    known = ledger.spec(trial.campaign)
+    assert known is not None  # a trial is proposed by a campaign that the ledger holds
+    spec = known[1]
+    notes = really.check(trial, {**done, **weighed}, really.numbers_of(spec))
+    notes += really.batch_doubts(trial.id, weighed, spec.get("lab", {}).get("batch_mass_g"))
+    return "".join(f"; note: {text}" for text in notes)
 
 
 def shares(trial: Trial, weighed: Mapping[str, float]) -> dict[str, float]:
@@ -113,7 +128,9 @@ def _mixed_before(
     flat = {name: value for part in stands.values() for name, value in part.items()}
     new = {name: value for part in said.values() for name, value in part.items() if flat.get(name) != value}
     if not new:
-        return f"{target} was noted as mixed before; nothing has changed (another batch is {other})"
+        state = standing.catch_up(ledger, trial.id, act)
+        changed = "nothing has changed" if state == trial.state else f"{trial.id} is {state} again"
+        return f"{target} was noted as mixed before; {changed} (another batch is {other})"
     wrong = next((name for name in new if name in flat), None)
     if wrong is not None:
         raise Refusal(
@@ -128,6 +145,7 @@ def _mixed_before(
     why = act.why or "told after it was noted as mixed"
     ledger.amend(subjects=subjects, why=why, key=act.key("told of", target), at=act.at, by=act.by)
     cells.share_follows(ledger, trial.id, by=act.by, at=act.at)
+    standing.catch_up(ledger, trial.id, act)
     told = (f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}" for name, value in new.items())
     return f"{target}: noted {', '.join(told)}"
 
@@ -144,7 +162,8 @@ def start(ledger: Ledger, subject: str, act: Act, *, channel: str | None, facts:
         facts: `active_mass_mg`, `area_cm2`.
 
     Raises:
-        Refusal: the channel is taken, the cell runs already with other values, or its test is over.
+        Refusal: the channel is taken, the cell runs already with other values, its test is over, or it would have started
+            before its batch was mixed.
     """
     named = whose.subject_named(ledger, subject)
     trial = ledger.trial(str(named))
@@ -153,6 +172,7 @@ def start(ledger: Ledger, subject: str, act: Act, *, channel: str | None, facts:
     if target in table.index and table.loc[target, "state"] == "running":
         return _started_before(ledger, table.loc[[target]].iloc[0], target, act, channel, facts)
     _refuse_taken_channel(table, target, channel)
+    times.refuse_disorder(target, mixed=times.noted(ledger, read_id(target).mix, "mixed"), started=act.at)
     words: dict[str, Any] = dict(facts)
     ledger.start(target, channel=channel, key=act.key("start", target), at=act.at, by=act.by, why=act.why, **words)
     if facts.get("area_cm2") and len(ledger.cycling(trial.campaign)):
@@ -217,7 +237,7 @@ def stop(ledger: Ledger, subject: str, act: Act) -> str:
     """Note that a cell's test was stopped before its planned cycles; its channel is free then.
 
     Raises:
-        Refusal: there is no such cell, or several that it could mean.
+        Refusal: there is no such cell, or several that it could mean, or the stop lies before the start.
     """
     named = whose.subject_named(ledger, subject)
     trial = ledger.trial(str(named))
@@ -232,6 +252,7 @@ def stop(ledger: Ledger, subject: str, act: Act) -> str:
     state = str(table.loc[target, "state"])
     if state in ("stopped", "completed"):
         return f"{target} is {state} already; nothing has changed"
+    times.refuse_disorder(target, started=times.noted(ledger, target, "start"), stopped=act.at)
     ledger.stop(target, key=act.key("stop", target), at=act.at, by=act.by, why=act.why)
     return f"{target} is stopped; bring its last file, which then counts as the end of its test"
 

@@ -129,10 +129,26 @@ def _to_mix(session: Session, trials: pd.DataFrame, at: datetime) -> list[ToMix]
                     if row[name] != "none"
                 ),
                 slot=slots[str(trial)].sentence,
-                warnings=tuple(_warnings(session, design, hot.get(str(trial)))),
+                warnings=(*_outside(session, design), *_warnings(session, design, hot.get(str(trial)))),
             )
         )
     return batches
+
+
+def _outside(session: Session, design: pd.Series) -> list[str]:
+    """Say why the campaign file would not ask for this recipe any more: its space may have been edited since."""
+    space = session.space
+    if space.feasible(design.to_frame().T.infer_objects())[0]:
+        return []
+    gone = [f"{c.name} {design[c.name]} is no choice" for c in space.categories if design[c.name] not in c.choices]
+    try:
+        said = gone or space.objections(design)
+    except Refusal as refusal:  # so far outside that nothing else can be asked of it
+        said = [str(refusal)]
+    return [
+        f"{'; '.join(said)} in the campaign file as it is now; if this is not to be mixed: mixwright abandon "
+        f"{session.loaded.path} {design.name} --why '…'"
+    ]
 
 
 def _warnings(session: Session, design: pd.Series, vessel_C: float | None) -> list[str]:
@@ -192,7 +208,7 @@ def _to_start(session: Session, reader: Reader, advised: list[Advice], running: 
     free = under_test.free_channels(session, reader)
     freed = [(str(running.loc[str(i.number), "channel"]), str(i.number)) for i in advised if i.stop]
     said = []
-    for mix in under_test.waiting_mixes(reader, session.name):
+    for mix in [*under_test.waiting_mixes(reader, session.name), *_unstarted(reader, session.name)]:
         if free:
             channel, after = free.pop(0), ""
         elif freed:
@@ -204,6 +220,13 @@ def _to_start(session: Session, reader: Reader, advised: list[Advice], running: 
         say = f"mixwright start {mix}-C1 --channel {channel}"
         said.append(f"{mix}: build a cell, put it on channel {channel}{after}; then: {say}")
     return said
+
+
+def _unstarted(reader: Reader, campaign: str) -> list[str]:
+    """Batches of open trials whose first cell is known and was not started: its start was taken back."""
+    table, states = reader.cells(campaign), reader.trials(campaign)["state"]
+    mixes = table[table["trial"].map(states).isin(["mixing", "testing"])].groupby("mix")["state"]
+    return [str(mix) for mix, found in mixes if found.eq("planned").all()]
 
 
 def _to_propose(session: Session, reader: Reader, own: pd.DataFrame, advised: list[Advice]) -> list[str]:

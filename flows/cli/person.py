@@ -29,12 +29,15 @@ def person_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _act(by: str | None, at: str | None, why: str | None) -> Act:
     from campaign.errors import Refusal
+    from flows.intake import times
     from flows.people import Act
     from flows.session import now, who
 
     if by is not None and not by.strip():
         raise Refusal("--by is empty; say who did it, such as --by Ada")
-    return Act((by or who()).strip(), now() if at is None else moment(at), why)
+    done = now() if at is None else moment(at)
+    times.refuse_future(done, "--at")
+    return Act((by or who()).strip(), done, why)
 
 
 def moment(text: str) -> datetime:

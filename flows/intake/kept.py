@@ -60,6 +60,8 @@ def keep(session: Session, path: Path) -> Kept:
     """
     if not os.path.lexists(path):
         raise Refusal(f"there is no file {path}")
+    if path.is_dir():  # '.' has no name of its own that a refusal could say
+        raise Refusal(f"{path} is a folder, and files are taken in one by one; give them, such as {path / '*.xlsx'}")
     try:
         stored = archive(path, session.settings.archive, limits=limits())
     except Refusal as refusal:

@@ -7,6 +7,7 @@ in again: what is done already is not in the new plan. The sheet is registered l
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,13 +17,15 @@ import pandas as pd
 
 from campaign.errors import Refusal
 from campaign.trial import FIRST_STATE, TRANSITIONS, SubjectId, next_state, read_id
-from flows.intake import cells, tables, typed
+from flows.intake import cells, tables, times, typed
+from flows.intake import done as really
 from flows.intake.cells import Cell
 from flows.intake.kept import Kept, Taken, called, limits
 from flows.session import Session, now
 from ingest import SheetContent, SheetRow, read_sheet
 
 _BEGUN = ("mixing", "testing", "completed")
+_TIMES = {"mixed_at": "mixed at", "started_at": "started at", "stopped_at": "stopped at"}
 _TYPED_TOLERANCE = 0.01
 """A typed value within 1 % of the cycler's is the same value rounded."""
 
@@ -105,6 +108,7 @@ class _Plan:
         }
         self.powder: dict[tuple[str, str], tuple[float, int]] = {}
         self.tested: dict[int, _Known] = {}
+        self.rows_of = Counter(row.trial for row in sheet.rows)
         for part in (self._row, self._end_cell, self._end_trial):  # a trial ends when all its cells are known
             for row in sheet.rows:
                 self.place = f"{name}, row {row.row}"
@@ -130,6 +134,9 @@ class _Plan:
 
     # ---- one row ---------------------------------------------------------------------------------------------------
     def _row(self, row: SheetRow) -> None:
+        for name, said in {**row.mix, **row.cell}.items():
+            if name in _TIMES:
+                times.refuse_future(datetime.fromisoformat(str(said)), f"column {_TIMES[name]!r}")
         told = row.done or row.mix or row.powder or row.cell or row.outcome
         if told or row.state in _BEGUN:
             mix = self._mix(row)
@@ -180,6 +187,8 @@ class _Plan:
             if mix.values[column] | values != mix.values[column]
         }
         mix.values |= new
+        if new:
+            self._check_done(mix, row)
         if mix.state == "planned":
             mix.state = next_state("mix", mix.state, "mix", name=mix.id)
             self.trials[row.trial] = next_state("trial", self.trials[row.trial], "mix", name=row.trial)
@@ -198,8 +207,18 @@ class _Plan:
             )
         return mix
 
+    def _check_done(self, mix: _Known, row: SheetRow) -> None:
+        """Refuse what the chooser could not learn from; ask about what is far from the campaign."""
+        said = really.check(self.ledger.trial(row.trial), row.done, self.session.space.parameters)
+        said += really.batch_doubts(mix.id, mix.values["details"], self.session.spec.lab.batch_mass_g)
+        self.notes += [f"{self.place}: {text}" for text in said]
+
     def _which_mix(self, row: SheetRow) -> _Known:
-        """By the row's cell where it is known; else the mix whose record the row agrees with; another start is another mix."""
+        """By the row's cell where it is known; else the mix whose record the row agrees with.
+
+        Another time of mixing is another mix, except where the one batch of the trial still waits for a cell and the one row
+        of it says another time: a date is mistyped more often than a batch is thrown away unseen.
+        """
         cell = self._find_cell(row)
         if cell is not None:
             return self.mixes[read_id(cell.id).mix]
@@ -211,8 +230,20 @@ class _Plan:
         same = [mix for mix in mine if started is None or mix.values["details"].get("mixed_at") in (None, started)]
         if same:
             return same[-1]
+        waits = not any(read_id(cell).trial == row.trial for cell in self.cells)
+        if len(mine) == 1 and mine[0].state == "mixed" and waits and self.rows_of[row.trial] == 1:
+            before, after = mine[0].values["details"]["mixed_at"], str(started)
+            self.notes.append(
+                f"{self.place}: {mine[0].id} was mixed at {_local(after)}, not at {_local(before)}: corrected"
+            )
+            return mine[0]
         number = max((read_id(mix.id).mix_number for mix in mine), default=0) + 1
         name = str(SubjectId(read_id(row.trial).trial_number, number))
+        if mine:
+            self.notes.append(
+                f"{self.place}: counted as a second batch {name}, as it was mixed at another time than {mine[-1].id}; if it is "
+                f"none: mixwright exclude CAMPAIGN {name} --why '…'"
+            )
         self.mixes[name] = _Known(name, FIRST_STATE["mix"], {"recipe_done": {}, "details": {}})
         return self.mixes[name]
 
@@ -240,6 +271,13 @@ class _Plan:
         if cell.values["details"] | details != cell.values["details"]:
             new["details"] = cell.values["details"] | details
         cell.values |= new
+        when = cell.values["details"]
+        times.refuse_disorder(
+            cell.id,
+            mixed=times.read(mix.values["details"].get("mixed_at")),
+            started=times.read(when.get("started_at")),
+            stopped=times.read(when.get("stopped_at")),
+        )
         if cell.state == "planned":
             cell.state = next_state("cell", cell.state, "start", name=cell.id)
             self.trials[row.trial] = next_state("trial", self.trials[row.trial], "start", name=row.trial)
@@ -382,6 +420,10 @@ def _as_id(label: str) -> str | None:
     except Refusal:
         return None
     return str(named) if named.kind == "cell" else None
+
+
+def _local(at: str) -> str:
+    return f"{datetime.fromisoformat(at).astimezone():%Y-%m-%d %H:%M}"
 
 
 def _when(at: Any) -> datetime:
