@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from campaign.errors import Refusal
 from campaign.space import SearchSpace
 from campaign.trial import OPEN, Decision
 from flows import evidence, lab_cost, memory, stock, under_test
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from models.prior_grid import PriorFunction
     from surrogate import Optimiser
 
+_ROW = re.compile(r"row (?P<row>\S+)(?P<rest>, column .*)", re.DOTALL)
 REASON_COLUMNS = {"predicted": "predicted_mean", "p05": "predicted_p05", "p95": "predicted_p95", "reason": "reason"}
 
 
@@ -62,18 +67,36 @@ def chooser(session: Session, reader: Reader, space: SearchSpace | None = None) 
     optimiser = Optimiser(space or session.space, goal, constraints=bounds, prior=told_prior, seed=spec.seed, cost=cost)
     known = evidence.learnable(reader, session)
     if spec.evaluator == "lab":
-        known = known.joined(*under_test.partial(session, reader, set(known.trials)))
+        with _names_the_trial(known):
+            known = known.joined(*under_test.partial(session, reader, set(known.trials)))
     if len(known.trials):
         values = known.values.join(known.se.add_suffix("_se"))
         if not isinstance(goal, dict):
             values = values.set_axis(["value", "se"], axis=1)
         common = known.common if isinstance(goal, dict) else known.common.get(spec.objective.outcome)
-        optimiser.tell(known.recipes, values, common=common)
+        with _names_the_trial(known):
+            optimiser.tell(known.recipes, values, common=common)
     trials = reader.trials(session.name)
     waiting = trials[trials["state"].isin(OPEN) & ~trials.index.isin(known.settled)]
     if len(waiting):
         optimiser.pending(waiting[list(spec.space)].reset_index(drop=True))
     return Chooser(optimiser, known, len(trials), len(waiting), prior.get(spec.objective.outcome))
+
+
+@contextmanager
+def _names_the_trial(known: Evidence) -> Iterator[None]:
+    """Name the trial of a record that nothing can be learned from, and the way to mend it."""
+    try:
+        yield
+    except Refusal as refusal:
+        found = _ROW.match(str(refusal))
+        if found is None:
+            raise
+        row = found["row"]
+        trial = (known.trials[int(row)] if row.isdigit() else row).partition("-")[0]
+        raise Refusal(
+            f"{trial}{found['rest']} If it is not what was mixed: mixwright amend CAMPAIGN {trial} --set COLUMN=VALUE --why '…'"
+        ) from refusal
 
 
 def propose(session: Session, q: int, *, lease: Lease | None = None) -> pd.DataFrame:
@@ -155,11 +178,11 @@ def next_trials(session: Session, q: int) -> pd.DataFrame:
     Returns:
         As `propose`.
     """
-    trials = session.ledger.trials(session.name)
+    trials = session.ledger.trials(session.name, recipe="asked")
     waiting = trials[trials["state"].eq("proposed") & trials["planned"].astype(bool)]
     if len(waiting) < q:
         propose(session, q - len(waiting))
-        trials = session.ledger.trials(session.name)
+        trials = session.ledger.trials(session.name, recipe="asked")
         waiting = trials[trials["state"].eq("proposed") & trials["planned"].astype(bool)]
     decisions = session.ledger.decisions(session.name).set_index("trial")
     return waiting[list(session.spec.space)].join(decisions[list(REASON_COLUMNS.values())]).head(q)

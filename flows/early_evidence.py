@@ -217,7 +217,7 @@ class EarlyEvidence:
     def _curve(self, cell: Seen) -> Curve:
         if cell.number not in self._encoded:
             space = self._space
-            x = space.encode(pd.DataFrame([dict(cell.recipe)]))[0]
+            x = space.encode(pd.DataFrame([dict(cell.recipe)], index=[str(cell.number)]))[0]
             numeric = np.array([not isinstance(parameter, Category) for parameter in space.parameters])
             names = tuple(str(cell.recipe[category.name]) for category in space.categories)
             self._encoded[cell.number] = (x[numeric], names)

@@ -111,9 +111,11 @@ def rehearse(
     spec, materials, question = read_question(campaign)
     check(spec, question, materials, own_lab=lab_file is not None)
     if lab_file is not None:
-        from models.virtual_lab_plug import factory_from
+        from models.virtual_lab_plug import open_lab
 
-        factory_from(lab_file)  # a slip in the name is told before processes are started for it
+        # A slip is told before processes are started for it and wait for the prior.
+        drawn = level or spec.virtual_lab.level
+        open_lab(seed, drawn, question=question, materials=materials, file=lab_file).best()
     setting = Setting(str(campaign), level or spec.virtual_lab.level, lab_file, horizon_days, seed)
     results = []
     for result in _each(setting, range(seed, seed + labs), workers=min(workers, labs)):

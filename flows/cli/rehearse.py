@@ -58,7 +58,8 @@ def rehearse(
 
     def progress(result: LabResult) -> None:
         reached = f"day {result.days:.0f}, {result.cells} cells" if result.days is not None else "not within tolerance"
-        note(f"lab {result.seed}: {reached}; recommended recipe {result.regret:.1%} below its best")
+        side = "below" if result.regret >= 0 else "above"
+        note(f"lab {result.seed}: {reached}; recommended recipe {abs(result.regret):.1%} {side} its best")
 
     results = play(
         campaign,

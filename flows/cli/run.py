@@ -114,11 +114,18 @@ def propose(campaign: str, q: int, sheet: Path | None, as_json: bool) -> None:
 
 
 def _print_evidence(session: Session) -> None:
-    """Say what the choice is made from: the rows that lie in the space and protocol and measured what is wanted."""
-    from flows import evidence
+    """Say what the choice is made from: rows of this space and protocol that measured what is wanted, and tests under way."""
+    from flows import evidence, under_test
 
-    known = evidence.learnable(session.reader, session)
+    reader = session.reader
+    known = evidence.learnable(reader, session)
+    partial, _ = under_test.partial(session, reader, set(known.trials))
+    if len(partial):
+        each = "its test so far lets" if len(partial) == 1 else "their tests so far let"
+        note(f"chosen also from what {each} expect: {', '.join(partial['trial'].unique())}")
     if not known.trials:
+        if len(partial):
+            return
         by = (
             "are those of most promise by the physics"
             if session.spec.prior == "physics"

@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 from lab_kit import AREA, lab
 
+from campaign.errors import Refusal
 from campaign.trial import Decision
 from flows import choose, people, under_test
+from flows.cli.run import _print_evidence
 from flows.people import Act
 from flows.session import Session, now, open_session
 from flows.take_in import take_in
@@ -91,6 +93,29 @@ def test_running_cells_count_with_more_doubt_than_finished_ones(session: Session
     recipes = pd.concat([known.recipes.iloc[[2]], known.recipes.iloc[[3]]])
     good, bad = choice.optimiser.predict(recipes)["mean"]
     assert good > 2 * bad
+
+
+def test_the_first_cell_of_a_campaign_teaches_before_it_ends(
+    session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell(session, tmp_path, 1, 8, 4.6)
+    choice = choose.chooser(session, session.reader)
+    assert choice.evidence.trials == ["T0001"] and choice.evidence.se[OUTCOME][0] > 0
+    assert choice.n_pending == 4  # its own end is still to come
+    _print_evidence(session)
+    assert "T0001" in (said := capsys.readouterr().err) and "nothing was measured" not in said
+
+
+def test_a_record_that_nothing_can_be_learned_from_is_named_with_the_way_to_mend_it(
+    session: Session, tmp_path: Path
+) -> None:
+    for trial in (1, 2):
+        cell(session, tmp_path, trial, 20, 4.6 + 0.01 * trial)
+    narrow = session.loaded.path.read_text().replace("time_h: {low: 0.5, high: 12,", "time_h: {low: 0.01, high: 0.02,")
+    session.loaded.path.write_text(narrow.replace("step: 0.25", "step: 0.005"))
+    with pytest.raises(Refusal, match=r"^T0001, column time_h: .* mixwright amend CAMPAIGN T0001 --set"):
+        again = open_session(session.loaded.path)
+        choose.chooser(again, again.reader)
 
 
 def test_the_decision_keeps_the_advice_that_stood_when_it_was_made(session: Session, tmp_path: Path) -> None:
