@@ -90,9 +90,9 @@ def _names_the_trial(known: Evidence) -> Iterator[None]:
         yield
     except Refusal as refusal:
         found = _ROW.match(str(refusal))
-        if found is None:
+        row = found["row"] if found else ""
+        if found is None or (row.isdigit() and int(row) >= len(known.trials)):
             raise
-        row = found["row"]
         trial = (known.trials[int(row)] if row.isdigit() else row).partition("-")[0]
         raise Refusal(
             f"{trial}{found['rest']} If it is not what was mixed: mixwright amend CAMPAIGN {trial} --set COLUMN=VALUE --why '…'"

@@ -50,10 +50,10 @@ class Evidence:
     settled: frozenset[str]
     common: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
-    @property
-    def tried(self) -> pd.DataFrame:
-        """Recipes of the rows that gave something."""
-        return self.recipes[self.values.notna().all(axis=1)]
+    def tried_in(self, cycled: set[str]) -> pd.DataFrame:
+        """Recipes of the rows that were measured, or are of trials whose cells have cycled: not of powder alone."""
+        given = self.values.notna().all(axis=1) & (self.se.isna().all(axis=1) | pd.Series(self.trials).isin(cycled))
+        return self.recipes[given]
 
     def joined(self, partial: pd.DataFrame, common: Mapping[str, npt.NDArray[np.float64]]) -> Evidence:
         """With what cells under way say, and the errors that they have in common (`flows.under_test.partial`)."""

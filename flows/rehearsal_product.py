@@ -170,7 +170,9 @@ class Product:
             if optimiser.trials.dropna().empty:  # believed before anything had come in
                 self._known = None
                 optimiser = self._optimiser(tests)
-            tried = optimiser.trials.dropna()[list(self.question.space.names)]
+            # A batch of which only the powder is known was not tried yet.
+            cycled = [dict(test.recipe) for test in tests if len(test.discharge)]
+            tried = pd.DataFrame(cycled)[list(self.question.space.names)]
             self._best_tried = Best.of(optimiser.predict(tried), sign=self._sign)
         return self._best_tried
 

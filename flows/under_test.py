@@ -56,13 +56,11 @@ def cells(session: Session, reader: Reader) -> list[Seen]:
         own = {"loading_mg_cm2": float(loading[name])} if "loading_mg_cm2" not in recipe else {}
         readings = {**powder.get(cell["trial"], {}), **powder.get(cell["mix"], {}), **powder.get(name, {})}
         seen.append(Seen(name, recipe, readings, unbroken(mine), LOOKS_LIKE[cell["state"]], own))
-    for row, mix in reader.mixes(session.name).iterrows():
-        name, owner = str(row), mix["trial"]
-        trial = trials.loc[owner] if owner in trials.index else None
-        readings = {**powder.get(owner, {}), **powder.get(name, {})}
-        if trial is None or trial["evaluator"] != "lab" or "excluded" in (trial["state"], mix["state"]):
-            continue
-        if readings and mix["state"] == "mixed" and not table["mix"].eq(name).any():
+    owners = reader.mixes(session.name)["trial"]
+    for name in waiting_mixes(reader, session.name):
+        trial = trials.loc[owners[name]]
+        readings = {**powder.get(owners[name], {}), **powder.get(name, {})}
+        if readings and trial["evaluator"] == "lab":
             recipe = {varied: trial[varied] for varied in session.spec.space}
             seen.append(Seen(name, recipe, readings, np.zeros(0), "mixing"))
     return seen
@@ -128,7 +126,8 @@ def advise(session: Session, reader: Reader, choice: Chooser) -> list[Advice]:
     objective = session.spec.objective
     if session.spec.evaluator != "lab" or not any(c.state == "running" and len(c.discharge) > 1 for c in seen):
         return []
-    tried = choice.evidence.tried
+    owners = reader.cells(session.name)["trial"]
+    tried = choice.evidence.tried_in({str(owners[c.number]) for c in seen if len(c.discharge)})
     if tried.empty:
         return []  # nothing to compare a cell with
     law, sign = early(session), 1.0 if objective.goal == "max" else -1.0

@@ -159,7 +159,9 @@ def stopping(
     """Return the chance that going on could still gain more than is worthwhile."""
     x = np.vstack([best, _around_best(situation, best, rng)])
     draws = situation.outcomes(x, DRAWS, rng)
-    values = np.where(situation.admissible(draws, x), draws[situation.wanted[0]], -np.inf)
+    # What may not work counts with its chance: what fails at one recipe fails at its like, so in the same draws.
+    works = situation.feasibility.chance(x) > rng.random(DRAWS)[:, None]
+    values = np.where(situation.admissible(draws, x) & works, draws[situation.wanted[0]], -np.inf)
     here = draws[situation.wanted[0]][:, 0]
     gain = np.maximum(values.max(axis=1) - here, 0.0)
     chance = float((gain > smallest_worthwhile).mean())

@@ -245,14 +245,19 @@ def replicate(situation: Situation, finalists: Floats) -> Pick | None:
 
 
 def promising(situation: Situation, rng: np.random.Generator, *, at_least: int = 0) -> Floats:
-    """Return the candidates among which joint draws decide: high in marginal promise, neither tried, pending nor barren."""
+    """Return the candidates among which joint draws decide: high in marginal promise, neither tried nor pending.
+
+    What would rather fail is left out as long as anything has worked: it may then be repeated.
+    """
     most = max(FINALISTS, at_least)
     several = len(situation.goals.objectives) > 1
     score = _scalarised(situation, rng) if several else _marginal(situation)
     base, anchors = (situation.admitted(x) for x in (situation.base, best_tried(situation)[:8]))
     found = candidates.search(situation.space, base, anchors, score, size=2 * most, rng=rng)
-    used = np.vstack([situation.tried, situation.pending, situation.feasibility.barren])
-    return found[~candidates.member(found, used)][:most]
+    used = np.vstack([situation.tried, situation.pending])
+    found = found[~candidates.member(found, used)]
+    works = ~situation.feasibility.hopeless(found)
+    return (found[works] if works.any() or len(situation.tried) else found)[:most]
 
 
 def best_tried(situation: Situation) -> Floats:
@@ -304,6 +309,9 @@ def _scalarised(situation: Situation, rng: np.random.Generator) -> candidates.Sc
             columns.append((value - value.min()) / (np.ptp(value) + 1e-12))
         least = np.min(np.stack(columns, axis=1)[None] / (weights[:, None, :] + 0.05), axis=2)
         rank = least.argsort(axis=1).argsort(axis=1).max(axis=0)
-        return np.asarray(rank + situation.log_penalty(x) + situation.log_chance_admissible(x))
+        share = (
+            np.log((1.0 + rank) / len(x)) if len(x) else rank
+        )  # of the others that it is ahead of, in logs as all else
+        return np.asarray(share + situation.log_penalty(x) + situation.log_chance_admissible(x))
 
     return score

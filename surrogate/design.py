@@ -33,11 +33,25 @@ def untested(space: SearchSpace, base: Floats, answered: Floats, failed: Floats)
     """
     for j, parameter in enumerate(space.parameters):
         if isinstance(parameter, Category) and len(parameter.choices) <= MOST_NAMES:
-            names, times = np.unique(failed[:, j], return_counts=True)
-            new = np.setdiff1d(base[:, j], np.concatenate([answered[:, j], names[times >= ATTEMPTS]]))
+            new = np.setdiff1d(base[:, j], np.concatenate([answered[:, j], _lost_names(failed[:, j])]))
             if len(new):
                 return {j: new}
     return {}
+
+
+def _lost_names(failed: Floats) -> Floats:
+    names, times = np.unique(failed, return_counts=True)
+    return np.asarray(names[times >= ATTEMPTS])
+
+
+def given_up(space: SearchSpace, base: Floats, answered: Floats, failed: Floats) -> tuple[npt.NDArray[np.bool_], int]:
+    """Return which of the coarse set have a name that failed `ATTEMPTS` times and never answered; and how many such names."""
+    rows, count = np.zeros(len(base), dtype=bool), 0
+    for j, parameter in enumerate(space.parameters):
+        if isinstance(parameter, Category):
+            names = np.setdiff1d(_lost_names(failed[:, j]), answered[:, j])
+            rows, count = rows | np.isin(base[:, j], names), count + len(names)
+    return rows, count
 
 
 def first_recipes(space: SearchSpace, base: Floats, used: Floats, n: int, rng: np.random.Generator) -> Floats:

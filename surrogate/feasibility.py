@@ -9,7 +9,7 @@ at a name or in a corner say all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from typing import Self
@@ -39,11 +39,13 @@ LEVEL, NAME, PLACE = 1.0, 2.5, 2.0
 """Spread of the log odds in all, by name, and from place to place, at sharpness 1 [est]."""
 OTHER_NAME = 0.4
 """Correlation of the place's part between recipes that differ in one name [est]."""
-LEAST, RATHER_NOT = 1 / 3, 50.0
-"""Recipes with less than this share of the best chance of success are tried only where there are no others [est]; and by how
+LEAST, RATHER_NOT = 0.5, 50.0
+"""Recipes with less than this share of the best chance of success are tried only where nothing has worked yet [est]; and by how
 much their log worth is lowered."""
 ATTEMPTS = 2
 """Failures of one recipe, and nothing else, after which it is not asked for again: more than an accident."""
+SAME = 0.005
+"""Share of every range within which two recipes count as one."""
 NEGLIGIBLE = 0.01
 """Weight under which a view is left out."""
 MOST = 200
@@ -63,7 +65,10 @@ class Feasibility:
     weights: Floats
     """Of accidents and of each place; they sum to 1."""
     barren: Floats
-    """k x p: recipes that failed twice or more and never gave anything."""
+    """k x p: failed recipes that failed twice or more and never gave anything."""
+    proven: Floats
+    """j x p: recipes that worked though the views hold them for unlikely to; and the least chance that each has."""
+    floor: Floats
     x: Floats
     """Trials that were looked at."""
 
@@ -71,7 +76,7 @@ class Feasibility:
     def of(cls, space: SearchSpace, x: Floats, failed: Flags) -> Self:
         """Learn from n trials."""
         if not failed.any():
-            return cls((), np.ones(1), x[:0], x)
+            return cls((), np.ones(1), x[:0], x[:0], np.zeros(0), x)
         barren = _barren(x, failed)
         seen = _telling(x, failed)
         x, failed = x[seen], failed[seen]
@@ -86,7 +91,12 @@ class Feasibility:
         kept = weights[1:] >= NEGLIGIBLE
         weights = np.array([weights[0], *weights[1:][kept]])
         views = tuple(place for place, told in zip(places, kept, strict=True) if told)
-        return cls(views, weights / weights.sum(), barren, x)
+        learned = cls(views, weights / weights.sum(), barren, x[:0], np.zeros(0), x)
+        worked = x[~failed]
+        times = _same(worked, x)
+        floor = (1 + times[:, ~failed].sum(axis=1)) / (2 + times.sum(axis=1))
+        better = floor > learned.chance(worked)
+        return replace(learned, proven=worked[better], floor=floor[better])
 
     def chance(self, x: Floats) -> Floats:
         """Return for m encoded recipes the chance that they work; an accident is not a recipe's fault."""
@@ -94,7 +104,16 @@ class Feasibility:
         if self.places:
             gaps = _gaps(self.x, x, self.places[0].categorical)
             chance += sum(w * place.chance(gaps) for w, place in zip(self.weights[1:], self.places, strict=True))
+        if len(self.proven):
+            chance = np.maximum(chance, np.where(_same(x, self.proven), self.floor, 0.0).max(axis=1))
         return chance
+
+    def hopeless(self, x: Floats) -> Flags:
+        """Return which of m recipes would rather fail, or did so twice and never worked."""
+        return self._hopeless(x, self.chance(x))
+
+    def _hopeless(self, x: Floats, chance: Floats) -> Flags:
+        return np.asarray((chance < LEAST * self.best) | _same(x, self.barren).any(axis=1))
 
     def log_worth(self, x: Floats) -> Floats:
         """Return log chance of success of m recipes, and far below it for those that would rather fail.
@@ -102,7 +121,7 @@ class Feasibility:
         Expected gain alone would go on trying them: nothing is known of what they would give, so that it may be a lot.
         """
         chance = self.chance(x)
-        return np.asarray(np.log(chance) - RATHER_NOT * (chance < LEAST * self.best))
+        return np.asarray(np.log(chance) - RATHER_NOT * self._hopeless(x, chance))
 
     @cached_property
     def best(self) -> float:
@@ -182,11 +201,16 @@ def _covariance(gaps: _Gaps, categorical: Flags, reach: float) -> Floats:
     return np.asarray(LEVEL**2 + NAME**2 * (categorical.sum() - other) + PLACE**2 * near)
 
 
+def _same(a: Floats, b: Floats) -> Flags:
+    """Whether n and m recipes, n x m, are the same but for how exactly they were weighed and set."""
+    return np.asarray(np.abs(a[:, None, :] - b[None, :, :]).max(axis=2, initial=0.0) < SAME)
+
+
 def _barren(x: Floats, failed: Flags) -> Floats:
-    recipes, which = np.unique(x, axis=0, return_inverse=True)
-    which = which.ravel()
-    lost, all_told = np.bincount(which, failed), np.bincount(which)
-    return np.asarray(recipes[(lost >= ATTEMPTS) & (lost == all_told)])
+    lost = x[failed]
+    times = _same(lost, x)
+    fails = times[:, failed].sum(axis=1)
+    return np.asarray(lost[(fails >= ATTEMPTS) & (fails == times.sum(axis=1))])
 
 
 def _telling(x: Floats, failed: Flags) -> npt.NDArray[np.intp]:

@@ -18,7 +18,7 @@ from surrogate import candidates
 from surrogate.answer import STOP_BELOW, Stopping, Window, pareto, recommended, ridge, stopping, window
 from surrogate.belief import Belief, learn
 from surrogate.chooser import Cost, Pick, Situation, choose
-from surrogate.design import TEST_EVERY, TEST_OFTEN, first_recipes, first_size, untested
+from surrogate.design import TEST_EVERY, TEST_OFTEN, first_recipes, first_size, given_up, untested
 from surrogate.diagnostics import Diagnostics, diagnose
 from surrogate.feasibility import Feasibility
 from surrogate.goals import Goals
@@ -332,9 +332,12 @@ class Optimiser:
         # With a prior a model chooses from the first recipe on, and tests the prior; without one it has nothing to go by.
         start = 0 if self._informed else first_size(self._space)
         under_way = len(used) - int(history.failed.sum())
+        lost, n_names = given_up(self._space, self._base, history.x[~history.failed], history.x[history.failed])
         # Before any result a model without a prior would choose by cost alone: so the spread goes on.
-        lacking = max(0, start - under_way) if self._informed or not history.failed.all() else n
-        first = first_recipes(self._space, self._base, used, min(n, lacking), rng)
+        lacking = max(0, start - n_names - under_way) if self._informed or not history.failed.all() else n
+        barred = lost | self._feasible().hopeless(self._base)
+        base = self._base if barred.all() else self._base[~barred]
+        first = first_recipes(self._space, base, used, min(n, lacking), rng)
         picks = [Pick(x, "spread") for x in first]
         while len(picks) < n:
             ahead = np.array([pick.x for pick in picks]).reshape(-1, used.shape[1])
@@ -363,8 +366,7 @@ class Optimiser:
         while len(picks) < n:
             used = np.vstack([self._history.x, self._history.pending, *[pick.x for pick in picks]])
             counts = np.array([(np.abs(used - row).max(axis=1) < SAME_RECIPE).sum() for row in self._base])
-            barren = candidates.member(self._base, self._feasible().barren)
-            counts = np.where(barren, counts + counts.max(), counts)
+            counts = np.where(self._feasible().hopeless(self._base), counts + counts.max() + 1, counts)
             picks = [*picks, Pick(self._base[int(np.argmin(counts))], "replicate")]
         return picks
 

@@ -56,7 +56,7 @@ def _test(situation: Situation, x: np.ndarray, sign: float) -> str:
 def _place(situation: Situation, x: np.ndarray) -> str:
     """Where the trial lies: names never tried, else the numbers that depart most from the nearest recipe tried."""
     space, tried = situation.space, situation.tried
-    known = np.vstack([tried, situation.pending])
+    known = np.vstack([tried, situation.pending, situation.feasibility.x])
     untried = [
         f"{parameter.name} {parameter.levels[int(x[0, j])]}"
         for j, parameter in enumerate(space.parameters)

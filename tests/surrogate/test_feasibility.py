@@ -111,3 +111,48 @@ def test_what_failed_each_time_is_not_recommended_however_high_the_prior_puts_it
     opt.tell(pd.DataFrame({"n": ["b", "c", "d", *"aaaa"]}), [5, 4, 3.0, *[np.nan] * 4])
     assert opt.recommend().iloc[0].n == "b"
     assert opt.ask(1).iloc[0].n != "a"
+
+
+def test_with_several_objectives_a_name_that_never_works_is_given_up_too():
+    def f(r):
+        told = pd.DataFrame({"u": r.a, "v": 1 - r.a**2 + 0.2 * r.b})
+        return told.mask(r.c.eq("p").to_numpy()[:, None].repeat(2, axis=1))
+
+    opt = Optimiser({"c": ["p", "q"], "a": (0, 1), "b": (0, 1)}, goal={"u": "max", "v": "max"}, seed=1)
+    assert (run(opt, 16, f).c.tail(8) == "p").sum() <= 2
+
+
+def test_the_first_spread_leaves_names_and_recipes_that_failed_twice():
+    opt = Optimiser({"c": list("abcdefgh"), "x": (0, 1)}, seed=0)
+    asked = run(opt, 24, lambda r: np.where(r.c.isin(["a", "b"]), r.x, np.nan))
+    assert asked[~asked.c.isin(["a", "b"])].c.value_counts().max() <= 3
+    few = run(Optimiser({"c": list("abcdefgh")}, seed=0), 24, lambda r: np.where(r.c.isin(["a", "b"]), 1.0, np.nan))
+    assert few[~few.c.isin(["a", "b"])].c.value_counts().max() <= 2
+
+
+def test_what_was_shown_to_work_may_be_recommended_however_near_the_failures_lie():
+    opt = Optimiser({"a": (0, 1)}, seed=3)
+    run(opt, 18, lambda r: np.where(r.a > 0.6, np.nan, 3 * r.a))
+    best = opt.trials.value.max()
+    assert opt.recommend()["mean"].iloc[0] > 0.9 * best
+
+
+def test_a_campaign_may_stop_though_a_name_that_always_fails_stays_unknown():
+    opt = Optimiser({"c": ["p", "q"], "a": (0, 1)}, steps={"a": 0.1}, seed=1)
+    run(opt, 26, lambda r: np.where(r.c == "p", np.nan, r.a))
+    found = opt.stopping(0.02)
+    assert found.chance < 0.25
+    assert opt.recommend().iloc[0].c == "q"
+    assert (run(opt, 4, lambda r: np.where(r.c == "p", np.nan, r.a)).c == "q").all()
+
+
+def test_a_name_that_failed_is_not_called_new():
+    opt = Optimiser({"c": ["p", "q"], "x": (0, 1)}, seed=0)
+    opt.tell(pd.DataFrame({"c": ["p", "q"], "x": [0.2, 0.5]}), [np.nan, 1.0])
+    assert not opt.ask(4, explain=True).reason.str.contains("first trial of c").any()
+
+
+def test_recipes_that_differ_by_the_weighing_alone_fail_together():
+    x = np.array([[0, 0.5], [0, 0.501], [1, 0.2], [2, 0.9]])
+    known = Feasibility.of(SPACE, x, np.array([True, True, False, False]))
+    assert known.hopeless(np.array([[0, 0.5005], [1, 0.2005]])).tolist() == [True, False]
