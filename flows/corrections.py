@@ -194,7 +194,7 @@ def _amend_mix(session: Session, mix: SubjectId, values: Mapping[str, Any], act:
             times.refuse_disorder(str(cell), mixed=times.read(values["mixed_at"]), started=started)
     if details:
         changes[str(mix)]["details"] = json.loads(row["details"] or "{}") | details
-        notes += really.batch_doubts(str(mix), details, session.spec.lab.batch_mass_g)
+        notes += really.batch_doubts(str(mix), changes[str(mix)]["details"], session.spec.lab.batch_mass_g)
     results, fresh = _powder(session, str(mix), {name: values[name] for name in POWDER if name in values})
     if fresh:
         raise Refusal(
