@@ -54,7 +54,8 @@ def refuse_disorder(
 def noted(ledger: Ledger, subject: str, verb: Literal["mixed", "start", "stop"]) -> datetime | None:
     """When a batch was mixed, or a cell started or stopped: as somebody said, else when the command of that name was given.
 
-    None where nobody did either: what a sheet or a file brought in without a time was done at some time before.
+    None where nobody did either: what a sheet or a file brought in without a time was done at some time before. None too where
+    the machine's clock was ahead when the command was given: nobody is held to that.
     """
     table = ledger.mixes() if verb == "mixed" else ledger.cells()
     if subject not in table.index:
@@ -66,7 +67,8 @@ def noted(ledger: Ledger, subject: str, verb: Literal["mixed", "start", "stop"])
     mine = events.loc[
         events["key"].str.startswith(f"{verb} {subject} by "), "at"
     ]  # as `flows.people.Act.key` spells it
-    return None if mine.empty else pd.Timestamp(mine.iloc[-1]).to_pydatetime()
+    at = None if mine.empty else pd.Timestamp(mine.iloc[-1]).to_pydatetime()
+    return None if at is None or at > now() + _AHEAD else at
 
 
 def read(said: object) -> datetime | None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -404,9 +405,15 @@ def test_a_read_only_folder_is_a_sentence(bench: Session, tmp_path: Path) -> Non
 def test_a_clock_set_back_changes_no_order(
     bench: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    times = ["2027-03-04 10:30", "2025-03-04 10:30", "2026-03-29 02:30"]
-    for words in (("mixed", "T1"), ("start", "T1-M1-C1"), ("stop", "T1-M1-C1")):
-        code, said = call(capsys, monkeypatch, *words, "--at", times.pop(0))
+    days = [
+        datetime(2027, 3, 4, 10, 30, tzinfo=UTC),
+        datetime(2025, 3, 4, tzinfo=UTC),
+        datetime(2026, 3, 29, tzinfo=UTC),
+    ]
+    for day, words in zip(days, (("mixed", "T1"), ("start", "T1-M1-C1"), ("stop", "T1-M1-C1")), strict=True):
+        for place in ("flows.session.now", "flows.intake.times.now"):
+            monkeypatch.setattr(place, lambda day=day: day)
+        code, said = call(capsys, monkeypatch, *words)
         assert code == 0, said
     code, said = call(capsys, monkeypatch, "history", "campaign.yaml", "T1", "--json")
     rows = json.loads(said)
