@@ -70,7 +70,7 @@ def foresee(session: Session) -> list[Foreseen]:
         return []
     record = reader.cycling(session.name)
     finished = sum(len(cell.discharge) >= target for cell in cells)
-    look = under_test.early(session).outlook(cells, target)
+    look = under_test.early(session, cells).outlook(cells, target)
     made = []
     for i in new:
         mean, reach, count = float(look.mean[i]), _Z95 * float(look.sd[i]), len(cells[i].discharge)

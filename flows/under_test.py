@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -84,8 +85,8 @@ def powder_results(reader: Reader, campaign: str) -> dict[Any, dict[str, float]]
     return found
 
 
-def early(session: Session) -> EarlyEvidence:
-    """The laws from early to late for this campaign's outcomes."""
+def early(session: Session, seen: Sequence[Seen]) -> EarlyEvidence:
+    """The laws from early to late for this campaign's outcomes; the physics is asked for curves once a cell has cycled."""
     from flows.early_evidence import EarlyEvidence
 
     return EarlyEvidence(
@@ -93,7 +94,7 @@ def early(session: Session) -> EarlyEvidence:
         session.spec.conditions(),
         tuple(evidence.wanted_outcomes(session.spec)),
         materials=session.materials,
-        curves=simulated_curves(session),
+        curves=simulated_curves(session) if any(len(cell.discharge) for cell in seen) else [],
     )
 
 
@@ -108,8 +109,9 @@ def partial(session: Session, reader: Reader, finished: set[str]) -> tuple[pd.Da
     Returns:
         As `Evidence.table`, with `trial`, only rows that say something; and as `Evidence.common` of these rows.
     """
-    law = early(session)
-    told = law.of(cells(session, reader))
+    seen = cells(session, reader)
+    law = early(session, seen)
+    told = law.of(seen)
     owner = pd.concat([reader.cells(session.name)["trial"], reader.mixes(session.name)["trial"]])
     trial = told.table["number"].map(owner).astype(str)
     said = told.table["early_sd"].gt(0) & told.table[list(law.outcomes)].notna().all(axis=1)
@@ -130,7 +132,7 @@ def advise(session: Session, reader: Reader, choice: Chooser) -> list[Advice]:
     tried = choice.evidence.tried_in({str(owners[c.number]) for c in seen if len(c.discharge)})
     if tried.empty:
         return []  # nothing to compare a cell with
-    law, sign = early(session), 1.0 if objective.goal == "max" else -1.0
+    law, sign = early(session, seen), 1.0 if objective.goal == "max" else -1.0
     told = law.of(seen)
     return advice.advise(
         seen,
