@@ -155,7 +155,9 @@ def _ask(session: Session, reader: Reader, q: int) -> tuple[Chooser, pd.DataFram
         )
     if choice.prior is not None and not len(choice.evidence.trials):
         names = [category.name for category in session.space.categories if len(category.choices) > 1]
-        recipes = before_results(recipes, choice.prior, names=names)
+        mine = reader.trials(session.name)
+        earlier = mine[mine["planned"].astype(bool)]
+        recipes = before_results(recipes, choice.prior, names=names, earlier=earlier)
     return choice, recipes
 
 

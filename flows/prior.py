@@ -52,16 +52,20 @@ def _prior(session: Session, outcome: str) -> PriorFunction:
     )
 
 
-def before_results(recipes: pd.DataFrame, prior: PriorFunction, *, names: Sequence[str]) -> pd.DataFrame:
+def before_results(
+    recipes: pd.DataFrame, prior: PriorFunction, *, names: Sequence[str], earlier: pd.DataFrame
+) -> pd.DataFrame:
     """Return n recipes with what the physics alone expects of each: `predicted`, `p05`, `p95` and a `reason` in numbers.
 
     Args:
         recipes: n rows, in the order in which they were chosen.
         prior: draws of the objective.
         names: columns whose values are names, for the reason.
+        earlier: recipes that were proposed before, with the same columns of names.
     """
     low, middle, high = np.quantile(prior(recipes), [0.05, 0.5, 0.95], axis=0)
-    first = ~recipes[list(names)].duplicated() if names else pd.Series(False, index=recipes.index)
+    known = pd.concat([earlier[list(names)], recipes[list(names)]]).astype(str)
+    first = ~known.duplicated().to_numpy()[len(earlier) :] if names else np.zeros(len(recipes), dtype=bool)
     reasons = []
     for m, a, b, new, row in zip(middle, low, high, first, recipes.to_dict("records"), strict=True):
         why = "first of " + ", ".join(f"{name} {row[name]}" for name in names) if new else "of most promise by it"

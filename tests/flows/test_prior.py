@@ -2,8 +2,12 @@
 
 import json
 
+import numpy as np
+import pandas as pd
 import pytest
 from tests_flows_shared import fill
+
+from flows.prior import before_results
 
 PRIOR = (
     ("evaluator: physics", "evaluator: lab\nprior: physics"),
@@ -28,6 +32,14 @@ def test_the_first_proposals_come_with_what_the_physics_expects_and_the_physics_
     code, _, err = run("propose", path, "-q", 3, "--json")
     assert code == 0, err
     assert grid.stat().st_mtime_ns == made
+
+
+def test_a_name_is_called_the_first_once_also_when_it_was_proposed_before():
+    recipes = pd.DataFrame({"time_h": [1.0, 2.0, 3.0], "sse": ["LPSCl", "LPSBr", "LPSBr"]})
+    told = before_results(recipes, lambda r: np.ones((5, len(r))), names=["sse"], earlier=recipes.head(1))
+    assert told["reason"].str.contains("first of sse").tolist() == [False, True, False]
+    fresh = before_results(recipes, lambda r: np.ones((5, len(r))), names=["sse"], earlier=recipes.head(0))
+    assert fresh["reason"].str.contains("first of sse").tolist() == [True, True, False]
 
 
 def test_results_are_learned_from_beside_the_prior(run, data_dir, write_campaign, tmp_path):
