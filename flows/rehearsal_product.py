@@ -92,6 +92,7 @@ class Product:
         self._switches, self._stop_when = switches, stop_when
         self._stock = Stock(lab.stock_g, lab.batch_mass_g) if lab is not None and lab.stock_g else None
         self._cost = lab_cost.of_lab(question.space, question.conditions, lab or Lab()) if switches.cost_aware else None
+        self._blank: Optimiser | None = None
         self._known: tuple[Any, Optimiser] | None = None
         self._top_of: tuple[Optimiser, pd.DataFrame] | None = None
         self._best_tried: Best | None = None
@@ -190,22 +191,12 @@ class Product:
 
     def _told(self, tests: Sequence[Seen], space: SearchSpace, told: Evidence) -> Optimiser:
         """A new Optimiser over a space, told what is known."""
-        question, names = self.question, list(self.question.space.names)
-        bounds = [
-            f"{bound.outcome} {sense} {limit!r}"
-            for bound in question.bounds
-            for sense, limit in ((">=", bound.at_least), ("<=", bound.at_most))
-            if limit is not None
-        ]
-        optimiser = Optimiser(
-            space,
-            {self._goal.outcome: self._goal.goal} if bounds else self._goal.goal,
-            constraints=bounds,
-            prior=self._prior,
-            seed=self._seed,
-            descriptors=self._descriptors or None,
-            cost=self._cost,
-        )
+        names, bounds = list(self.question.space.names), self._bounds
+        if space is not self.question.space:
+            optimiser = self._made(space)
+        else:
+            self._blank = self._blank or self._made(space)
+            optimiser = self._blank.untold()
         known = told.table
         if len(known):
             columns = [n for name in self.early.outcomes for n in (name, f"{name}_se")]
@@ -216,6 +207,28 @@ class Product:
         if under_way:
             optimiser.pending(pd.DataFrame([dict(test.recipe) for test in under_way])[names])
         return optimiser
+
+    @property
+    def _bounds(self) -> list[str]:
+        """Conditions on outcomes, as text."""
+        return [
+            f"{bound.outcome} {sense} {limit!r}"
+            for bound in self.question.bounds
+            for sense, limit in ((">=", bound.at_least), ("<=", bound.at_most))
+            if limit is not None
+        ]
+
+    def _made(self, space: SearchSpace) -> Optimiser:
+        """An Optimiser over a space, told nothing."""
+        return Optimiser(
+            space,
+            {self._goal.outcome: self._goal.goal} if self._bounds else self._goal.goal,
+            constraints=self._bounds,
+            prior=self._prior,
+            seed=self._seed,
+            descriptors=self._descriptors or None,
+            cost=self._cost,
+        )
 
 
 def _row(table: pd.DataFrame) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -113,6 +114,13 @@ class Optimiser:
         self._milestones: dict[tuple[int, int], Belief] = {}
         self._believed = -1
         self._feasibility: tuple[int, Feasibility] | None = None
+
+    def untold(self) -> Self:
+        """Return an Optimiser with the same set-up that was told nothing; what the prior said so far need not be asked again."""
+        made = copy(self)
+        made._history = History.empty(len(self._space.parameters), len(self._outcomes))
+        made._beliefs, made._milestones, made._believed, made._feasibility = {}, {}, -1, None
+        return made
 
     # ---- ask and tell ---------------------------------------------------------------------------------------------
 

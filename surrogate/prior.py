@@ -36,6 +36,8 @@ NUMBER_FREEDOM = 0.25
 the log density of recipes not told, on biased and wrong labs with seeds 0-9."""
 ROUNDING = 1e-5
 """Share of its size by which a prior may differ when asked twice: single precision rounds by what else is asked for."""
+MOST_REMEMBERED = 20_000
+"""Recipes whose values are remembered: 40 MB with 256 draws; beyond, memory begins again with what is asked now."""
 FLAT = 1e-12
 """A prior whose spread over the space is below this share of its size says the same everywhere."""
 
@@ -123,7 +125,7 @@ class Prior:
             barred = ~self._space.feasible(self._space.restore(flat))
             flat[barred] = np.repeat(x[new], sum(self._turns), axis=0)[barred]
             means = _fill(self._call(flat), self._typical).mean(axis=0).reshape(len(new), -1)
-            self._turned_memory |= {keys[i]: row for i, row in zip(new, means, strict=True)}
+            _remember(self._turned_memory, keys, new, means)
         return np.stack([self._turned_memory[key] for key in keys])
 
     def log_spread(self, side: float) -> float:
@@ -182,8 +184,7 @@ class Prior:
         keys = [row.tobytes() for row in x]
         new = [i for i, key in enumerate(keys) if key not in self._memory]
         if new:
-            for i, column in zip(new, _fill(self._call(x[new]), self._typical).T, strict=True):
-                self._memory[keys[i]] = column
+            _remember(self._memory, keys, new, _fill(self._call(x[new]), self._typical).T)
         return np.stack([self._memory[key] for key in keys], axis=1)
 
     def _call(self, x: Floats) -> Floats:
@@ -223,6 +224,16 @@ class _Scale:
         departures = w - w.mean(axis=0)
         _, vectors = np.linalg.eigh(departures @ departures.T)
         return cls(zero, fitted, vectors[:, ::-1].T[:MOST_DIRECTIONS] / np.sqrt(len(raw)))
+
+
+def _remember(memory: dict[bytes, Floats], keys: Sequence[bytes], new: Sequence[int], values: Floats) -> None:
+    """Put the values of new keys into a memory; one that is full keeps only what is asked for now."""
+    if len(memory) + len(new) > MOST_REMEMBERED:
+        kept = {key: memory[key] for key in keys if key in memory}
+        memory.clear()
+        memory.update(kept)
+    # Copies: a row of a view would hold the whole answer in memory.
+    memory.update({keys[i]: row.copy() for i, row in zip(new, values, strict=True)})
 
 
 def _fill(given: Floats, typical: float) -> Floats:

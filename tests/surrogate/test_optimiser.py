@@ -54,6 +54,35 @@ def test_the_same_history_gives_the_same_proposals_also_after_save_and_load(tmp_
     assert not asked.equals(run(Optimiser(BOX, seed=6), 7).ask(3))
 
 
+def test_an_untold_copy_proposes_as_a_new_one_would_and_asks_the_prior_nothing_again():
+    asked = []
+
+    def prior(recipes):
+        asked.append(len(recipes))
+        return hill(recipes)
+
+    told = run(Optimiser(BOX, prior=prior, seed=5), 3)
+    many = sum(asked)
+    untold = told.untold()
+    assert untold.trials.empty and untold.pending().empty and len(told.trials) == 3
+    pd.testing.assert_frame_equal(run(untold, 3).trials, told.trials)
+    assert sum(asked) == many
+
+
+def test_proposals_do_not_depend_on_how_much_of_the_prior_is_remembered(monkeypatch):
+    asked = []
+
+    def prior(recipes):
+        asked.append(len(recipes))
+        return hill(recipes)
+
+    as_ever = run(Optimiser(BOX, prior=prior, seed=5), 4).trials
+    many = sum(asked)
+    monkeypatch.setattr("surrogate.prior.MOST_REMEMBERED", 2000)
+    pd.testing.assert_frame_equal(run(Optimiser(BOX, prior=prior, seed=5), 4).trials, as_ever)
+    assert sum(asked) - many > many  # it did forget, and asked again
+
+
 def test_asking_leaves_the_global_random_states_alone():
     import torch
 
