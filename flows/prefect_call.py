@@ -30,7 +30,9 @@ def server_answers(settings: Settings, *, timeout_s: float = 2.0) -> bool:
         return False
 
 
-def run(campaign: str, settings: Settings, progress: Progress, started: Callable[[], None]) -> str:
+def run(
+    campaign: str, lab_file: str | None, settings: Settings, progress: Progress, started: Callable[[], None]
+) -> str:
     """Run a campaign as one Prefect flow, on the configured server if it answers, else on the embedded one.
 
     Returns:
@@ -40,10 +42,10 @@ def run(campaign: str, settings: Settings, progress: Progress, started: Callable
     _start_server()
     from flows.prefect_flows import run_flow
 
-    return run_flow(progress, started)(campaign)
+    return run_flow(progress, started)(campaign, lab_file)
 
 
-def tick(campaign: str, settings: Settings) -> str:
+def tick(campaign: str, lab_file: str | None, settings: Settings) -> str:
     """Run one tick as a Prefect flow on the configured server.
 
     Returns:
@@ -52,7 +54,7 @@ def tick(campaign: str, settings: Settings) -> str:
     _choose_server(settings)
     from flows.prefect_flows import tick_flow
 
-    return str(tick_flow(campaign))
+    return str(tick_flow(campaign, lab_file))
 
 
 def _choose_server(settings: Settings) -> None:

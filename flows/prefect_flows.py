@@ -26,13 +26,13 @@ def as_task(name: str, step: Callable[[], Any]) -> Any:
 
 
 @flow(name="mixwright-tick", flow_run_name="tick {campaign}", persist_result=False, validate_parameters=False)
-def tick_flow(campaign: str) -> str:
+def tick_flow(campaign: str, lab_file: str | None = None) -> str:
     """One tick of a campaign file: the deployment that a schedule fires.
 
     Returns:
         What was done: a line of counts, and a line for each sentence.
     """
-    session = open_session(campaign)
+    session = open_session(campaign, lab_file=lab_file)
     result = steps.tick(session, call=as_task)
     line = summary(result)
     create_markdown_artifact(
@@ -41,7 +41,7 @@ def tick_flow(campaign: str) -> str:
     return line
 
 
-def run_flow(progress: Progress | None = None, started: Callable[[], None] | None = None) -> Callable[[str], str]:
+def run_flow(progress: Progress | None = None, started: Callable[[], None] | None = None) -> Callable[..., str]:
     """Make the flow that ticks a campaign file to its end; what it reports to stays out of Prefect's parameters.
 
     Args:
@@ -50,10 +50,10 @@ def run_flow(progress: Progress | None = None, started: Callable[[], None] | Non
     """
 
     @flow(name="mixwright-run", flow_run_name="run {campaign}", persist_result=False, validate_parameters=False)
-    def run(campaign: str) -> str:
+    def run(campaign: str, lab_file: str | None = None) -> str:
         if started is not None:
             started()
-        results = steps.run(open_session(campaign), call=as_task, progress=progress)
+        results = steps.run(open_session(campaign, lab_file=lab_file), call=as_task, progress=progress)
         return summary(*results)
 
     return run

@@ -280,14 +280,22 @@ def _each(setting: Setting, seeds: Sequence[int], *, workers: int) -> Iterator[L
 # ---- virtual labs as evaluator of a campaign --------------------------------------------------------------------------
 
 
+ANSWERED = "virtual-lab "
+"""Start of the keys under which a virtual lab's answers stand in the ledger."""
+
+
 def evaluate_virtual(session: Session) -> list[str]:
     """Let the campaign's virtual lab answer every proposed trial, and record each once, labelled `virtual-lab`.
 
     Returns:
         Ids of the trials that were answered now; one whose cell died too early is recorded as failed.
+
+    Raises:
+        Refusal: another lab answered the trials before, or a lab of the user's own fails.
     """
     if session.spec.evaluator != "virtual-lab":
         return []
+    check_same_lab(session)
     trials = session.ledger.trials(session.name)
     waiting = trials[trials["state"].eq("proposed") & trials["evaluator"].eq("virtual-lab")]
     if waiting.empty:
@@ -297,12 +305,47 @@ def evaluate_virtual(session: Session) -> list[str]:
 
     spec = session.spec
     question = Question(session.space, spec.conditions(), spec.objective, spec.outcome_constraints)
-    check(spec, question, session.materials, own_lab=False)
-    lab = open_lab(spec.virtual_lab.seed, spec.virtual_lab.level, question=question, materials=session.materials)
+    check(spec, question, session.materials, own_lab=session.lab_file is not None)
+    lab = open_lab(
+        spec.virtual_lab.seed,
+        spec.virtual_lab.level,
+        question=question,
+        materials=session.materials,
+        file=session.lab_file,
+    )
     designs = recipe.complete(waiting[list(recipe.DESIGN_COLUMNS)], session.materials)
     for name, design in designs.iterrows():
         _answer(session, lab, str(name), design, least=last_cycle(question))
     return [str(name) for name in waiting.index]
+
+
+def _who_answers(session: Session) -> str:
+    lab = session.spec.virtual_lab
+    made = f"--lab {Path(session.lab_file).name}" if session.lab_file is not None else "built-in virtual lab"
+    return f"{made}, level {lab.level}, seed {lab.seed}"
+
+
+def check_same_lab(session: Session) -> None:
+    """Refuse a virtual lab other than the one that answered before: two labs have two optima, a campaign looks for one.
+
+    Raises:
+        Refusal: names both; or the user's file has no such lab.
+    """
+    if session.spec.evaluator != "virtual-lab":
+        return
+    if session.lab_file is not None:
+        from models.virtual_lab_plug import factory_from
+
+        factory_from(session.lab_file)
+    reader = session.reader
+    events, keys = reader.events(), [f"{ANSWERED}{trial}" for trial in reader.trials(session.name).index]
+    before = events.loc[events["key"].isin(keys), "why"].dropna()
+    answers = _who_answers(session)
+    if len(before) and before.iloc[-1] != answers:
+        raise Refusal(
+            f"{session.loaded.path}: the trials of campaign {session.name!r} were answered by {before.iloc[-1]}; {answers} would "
+            "answer another question: go on with the lab of before, or give the campaign a new name"
+        )
 
 
 def _answer(session: Session, lab: OpenLab, trial: str, design: pd.Series, *, least: int) -> None:
@@ -320,13 +363,14 @@ def _answer(session: Session, lab: OpenLab, trial: str, design: pd.Series, *, le
     )
     reached = len(record.discharge_mAh_cm2) >= least
     session.ledger.record(
-        key=f"virtual-lab {trial}",
+        key=f"{ANSWERED}{trial}",
         at=now(),
         by=who(),
         results=results if len(results) else None,
         cycling=table_of(record, cell).rename(columns={"design": "subject"}),
         complete=[trial] if reached else [],
         unplanned=True,
+        why=_who_answers(session),
     )
     if not reached:
         why = f"the virtual cell died after {len(record.discharge_mAh_cm2)} cycles"

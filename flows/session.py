@@ -33,6 +33,8 @@ class Session:
     loaded: LoadedCampaign
     settings: Settings
     ledger: Ledger
+    lab_file: str | None = None
+    """FILE.py:factory of the user's own virtual lab, if it answers; as it is run, it stands in no campaign file."""
 
     @property
     def spec(self) -> CampaignSpec:
@@ -106,20 +108,27 @@ def sse_descriptors(materials: Materials) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def open_session(path: str | Path, *, write: bool = True) -> Session:
+def open_session(path: str | Path, *, write: bool = True, lab_file: str | None = None) -> Session:
     """Open a campaign file against the ledger of this machine.
 
     Args:
         path: campaign file.
         write: record the campaign (or its new version) in the ledger; without, nothing is written and a ledger must exist.
+        lab_file: FILE.py:factory of a virtual lab of the user's own, where a virtual lab answers.
 
     Raises:
-        Refusal: the file is faulty, its space leaves the evaluator's box, or the edit changes what older trials mean.
+        Refusal: the file is faulty, its space leaves the evaluator's box, the edit changes what older trials mean, or a lab is
+            given where none of them answers.
     """
     loaded = load_spec(path)
+    if lab_file is not None and loaded.spec.evaluator != "virtual-lab":
+        raise Refusal(
+            f"{loaded.place('evaluator')}: who answers is {loaded.spec.evaluator!r}; a lab of your own (--lab {lab_file}) "
+            "answers where this says virtual-lab"
+        )
     settings = machine.load(loaded.path)
     ledger = open_ledger(settings, create=write)
-    session = Session(loaded, settings, ledger)
+    session = Session(loaded, settings, ledger, lab_file)
     _check_prior(session)
     check_lab(session)
     check_space(session)
@@ -205,7 +214,7 @@ def check_space(session: Session) -> None:
             raise Refusal(
                 f"{loaded.place('fixed', name)}: {name} of {float(held):g} is beyond the mixer, which ends at {limit:g}"
             )
-    if spec.evaluator == "lab" and spec.prior == "none":
+    if (spec.evaluator == "lab" or session.lab_file is not None) and spec.prior == "none":
         return
     from models import limits
 

@@ -14,6 +14,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
+own_lab_option = click.option(
+    "--lab", "lab_file", help="Labs of your own: FILE.py:factory, a function factory(seed, level). The file is run."
+)
+
 
 def campaign_argument(command: F) -> F:
     """The campaign file, first argument of most commands."""

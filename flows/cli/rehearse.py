@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flows.cli.output import campaign_argument, emit_json, emit_table, json_option, note
+from flows.cli.output import campaign_argument, emit_json, emit_table, json_option, note, own_lab_option
 
 if TYPE_CHECKING:
     from flows.rehearse import LabResult
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     type=click.Choice(["faithful", "biased", "wrong"]),
     help="How far the labs' physics is from ours; without it what the campaign file says.",
 )
-@click.option(
-    "--lab", "lab_file", help="Labs of your own: FILE.py:factory, a function factory(seed, level). The file is run."
-)
+@own_lab_option
 @click.option("--horizon-days", default=730.0, show_default=True, help="Day on which a campaign ends at the latest.")
 @click.option("--workers", default=os.cpu_count() or 1, show_default="number of cores", help="Processes.")
 @click.option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flows.cli.output import campaign_argument, emit_json, emit_table, json_option, note
+from flows.cli.output import campaign_argument, emit_json, emit_table, json_option, note, own_lab_option
 
 if TYPE_CHECKING:
     from flows.cli.progress import Display
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 @click.command()
 @campaign_argument
 @click.option("--no-prefect", is_flag=True, help="Call the steps without Prefect.")
+@own_lab_option
 @json_option
-def run(campaign: str, no_prefect: bool, as_json: bool) -> None:
+def run(campaign: str, no_prefect: bool, lab_file: str | None, as_json: bool) -> None:
     """Tick to the end of the budget; end with the recommended recipe and where to look.
 
-    A second run of the same file continues; it does not start over.
+    A second run of the same file continues; it does not start over. A campaign with `evaluator: virtual-lab` can be answered by
+    a lab of your own (--lab).
     """
     from flows import settings as machine
     from flows.cli.progress import Display
@@ -32,33 +34,36 @@ def run(campaign: str, no_prefect: bool, as_json: bool) -> None:
     note(f"starting {'without Prefect' if no_prefect else 'Prefect'} (imports, migrations, server) …")
     with Display(began) as display:
         if no_prefect:
-            sentence = _run_plainly(campaign, display)
+            sentence = _run_plainly(campaign, lab_file, display)
         else:
+            from flows import prefect_call
+            from flows.rehearse import check_same_lab
             from flows.session import open_session
 
-            open_session(campaign)  # a faulty file is refused before a server is started for it
-            from flows import prefect_call
+            # A faulty file, and a lab that is not the one of before, are refused before a server is started for them.
+            check_same_lab(open_session(campaign, lab_file=lab_file))
 
-            sentence = prefect_call.run(campaign, settings, display.tick, display.started)
+            sentence = prefect_call.run(campaign, lab_file, settings, display.tick, display.started)
     note(f"start-up {display.startup_s:.0f} s, work {time.monotonic() - began - display.startup_s:.0f} s; {sentence}")
     from flows.cli.review import print_answer
 
     print_answer(campaign, as_json=as_json)
 
 
-def _run_plainly(campaign: str, display: Display) -> str:
+def _run_plainly(campaign: str, lab_file: str | None, display: Display) -> str:
     from flows import tick as steps
     from flows.session import open_session
 
-    session = open_session(campaign)
+    session = open_session(campaign, lab_file=lab_file)
     display.started()
     return steps.summary(*steps.run(session, progress=display.tick))
 
 
 @click.command()
 @campaign_argument
+@own_lab_option
 @json_option
-def tick(campaign: str, as_json: bool) -> None:
+def tick(campaign: str, lab_file: str | None, as_json: bool) -> None:
     """Do all that can be done now, once: take in, propose up to the batch, evaluate, project, report."""
     from flows import prefect_call
     from flows import settings as machine
@@ -66,14 +71,14 @@ def tick(campaign: str, as_json: bool) -> None:
     settings = machine.load(Path(campaign))
     if prefect_call.server_answers(settings):
         note(f"on the Prefect server at {settings.prefect_api_url}")
-        line = prefect_call.tick(campaign, settings)
+        line = prefect_call.tick(campaign, lab_file, settings)
     else:
         where = f"at {settings.prefect_api_url} does not answer" if settings.prefect_api_url else "is not configured"
         note(f"a Prefect server {where}: the same steps without Prefect")
         from flows import tick as steps
         from flows.session import open_session
 
-        line = steps.summary(steps.tick(open_session(campaign)))
+        line = steps.summary(steps.tick(open_session(campaign, lab_file=lab_file)))
     if as_json:
         done, *sentences = line.splitlines()
         emit_json({"tick": done, "sentences": sentences})

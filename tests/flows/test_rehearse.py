@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from campaign.errors import Refusal
 from flows.cli.rehearse import rehearse as command
+from flows.cli.run import tick
 from flows.rehearse import evaluate_virtual, rehearse
 from flows.session import open_session
 
@@ -145,6 +146,26 @@ def test_a_virtual_lab_answers_each_proposal_once(campaign):
     assert "crystallite_size" in set(results["observable"])
     cycling = session.reader.cycling(session.name)
     assert cycling["cycle"].max() >= 10
+
+
+def test_a_lab_of_ones_own_answers_a_tick_and_no_other_lab_goes_on_with_it(campaign):
+    path, own = campaign("virtual-lab"), f"{Path(__file__).with_name('stranger_lab.py')}:constant"
+    path.write_text(path.read_text() + "prior: none\n")
+    ran = CliRunner().invoke(tick, [str(path), "--lab", own])
+    assert ran.exit_code == 0, ran.output
+    session = open_session(path)
+    assert set(session.reader.cycling(session.name)["discharge_areal_capacity_mAh_cm2"]) == {2.5}
+    by_ours = CliRunner().invoke(tick, [str(path)])
+    said = "were answered by --lab stranger_lab.py:constant, level faithful, seed 3; built-in virtual lab, level faithful, seed 3"
+    assert said in str(by_ours.exception)
+    path.write_text(path.read_text().replace("seed: 3", "seed: 4"))
+    by_its_brother = CliRunner().invoke(tick, [str(path), "--lab", own])
+    assert "go on with the lab of before" in str(by_its_brother.exception)
+
+
+def test_a_lab_of_ones_own_is_refused_where_another_answers(campaign):
+    told = CliRunner().invoke(tick, [str(campaign("lab")), "--lab", "own.py:factory"])
+    assert "line 3: who answers is 'lab'" in str(told.exception)
 
 
 def test_other_campaigns_are_left_alone(campaign):
