@@ -8,12 +8,22 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from campaign import materials, outcome, recipe, yaml_lines
 from campaign.errors import Refusal
@@ -23,6 +33,20 @@ Evaluator = Literal["physics", "lab", "virtual-lab"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+_SLIP = re.compile(r"\s*\d+(\.\d*)?\s*%?\s*")
+
+
+def _slip(given: float | str) -> float | str:
+    readable = _SLIP.fullmatch(given) is not None if isinstance(given, str) else 0 <= given < math.inf
+    if not readable:
+        raise ValueError(
+            f"how far off a batch may be mixed must read as 0.5, in the parameter's unit, or as 2%, not {given!r}"
+        )
+    return given
+
+
+Slip = Annotated[StrictFloat | str, AfterValidator(_slip)]
 
 
 class _Frozen(BaseModel):
@@ -145,6 +169,8 @@ class CampaignSpec(_Frozen):
     learn_from: tuple[Literal["published", "earlier"], ...] = ()
     tolerance_pct: Annotated[float, Field(gt=0, le=50)] = 5.0
     stopping: Stopping | None = None
+    risk: Mapping[str, Slip] = {}
+    """How far off each parameter may be mixed (sd, absolute or as `2%`): what nine of ten mixes still reach is then sought."""
     lab: Lab = Lab()
     virtual_lab: VirtualLab = VirtualLab()
     materials: Mapping[str, str] = {}
@@ -228,6 +254,7 @@ def load_spec(path: str | Path) -> LoadedCampaign:
     loaded = LoadedCampaign(spec=spec, path=path, lines=lines)
     _check_names(loaded)
     _check_conditions(loaded)
+    _check_risk(loaded)
     return loaded
 
 
@@ -342,3 +369,12 @@ def _check_conditions(loaded: LoadedCampaign) -> None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
                 raise Refusal(f"{loaded.place(block, name)}: {name} must be a number of 0 or more, not {value!r}")
+
+
+def _check_risk(loaded: LoadedCampaign) -> None:
+    """Refuse slips of what is not varied, or is a name."""
+    numbers = [name for name, item in loaded.spec.space.items() if isinstance(item, Range)]
+    for name in loaded.spec.risk:
+        if name not in numbers:
+            why = "is a choice among names" if name in loaded.spec.space else "is not varied in space"
+            raise Refusal(f"{loaded.place('risk', name)}: {name} {why}; what may slip is one of: {', '.join(numbers)}")

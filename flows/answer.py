@@ -198,6 +198,11 @@ def _sentences(
         f"Recommended: {describe(recipe)}; expected {defined.label[0].lower()}{defined.label[1:]} {row['mean']:.4g} "
         f"{defined.unit} (90 %: {row['p05']:.4g} to {row['p95']:.4g}), from {learned_from}."
     )
+    if spec.risk:
+        first += (
+            f" Chosen by what nine of ten mixes still reach where settings slip by {_slips(spec)} (sd); expected is said of the "
+            "recipe itself."
+        )
     if ridge.empty:
         return (first, f"No recipe on the speed × time plane is expected within {spec.tolerance_pct:g} % of it.")
     slow, fast = ridge.iloc[0], ridge.iloc[-1]
@@ -207,6 +212,11 @@ def _sentences(
         f"({slow['time_low_h']:.1f}–{slow['time_high_h']:.1f} h) to {fast['speed_rpm']:.0f} rpm × {fast['time_h']:.1f} h "
         f"({fast['time_low_h']:.1f}–{fast['time_high_h']:.1f} h).",
     )
+
+
+def _slips(spec: CampaignSpec) -> str:
+    sizes = {name: size if isinstance(size, str) else f"{size:g}" for name, size in spec.risk.items()}
+    return ", ".join(f"{size.replace('%', ' %')} in {label(name)}" for name, size in sizes.items())
 
 
 def _bound_notes(spec: CampaignSpec, recipe: dict[str, Any]) -> list[str]:

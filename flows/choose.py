@@ -64,7 +64,15 @@ def chooser(session: Session, reader: Reader, space: SearchSpace | None = None) 
     cost = lab_cost.of_lab(session.space, spec.conditions(), spec.lab) if spec.evaluator == "lab" else None
     prior = priors_of(session)
     told_prior: Any = (dict(prior) or None) if isinstance(goal, dict) else prior.get(spec.objective.outcome)
-    optimiser = Optimiser(space or session.space, goal, constraints=bounds, prior=told_prior, seed=spec.seed, cost=cost)
+    optimiser = Optimiser(
+        space or session.space,
+        goal,
+        constraints=bounds,
+        prior=told_prior,
+        seed=spec.seed,
+        cost=cost,
+        risk=spec.risk,
+    )
     known = evidence.learnable(reader, session)
     if spec.evaluator == "lab":
         with _names_the_trial(known):

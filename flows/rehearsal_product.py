@@ -63,6 +63,7 @@ class Product:
         descriptors: Mapping[str, pd.DataFrame] | None = None,
         seed: int = 0,
         lab: Lab | None = None,
+        risk: Mapping[str, float | str] | None = None,
         switches: Switches = Switches(),
         stop_when: Callable[[Optimiser], bool] | None = None,
     ) -> None:
@@ -76,6 +77,7 @@ class Product:
             descriptors: of the names.
             seed: of the choices.
             lab: the campaign's block: prices and stock of its materials.
+            risk: how far off recipes may be mixed, as the Optimiser takes it.
             switches: parts to turn off.
             stop_when: says of the Optimiser that the campaign may end.
         """
@@ -89,7 +91,7 @@ class Product:
         )
         self.last_cycle = self.early.last_cycle
         self._prior, self._seed, self._descriptors = prior, seed, descriptors or {}
-        self._switches, self._stop_when = switches, stop_when
+        self._switches, self._stop_when, self._risk = switches, stop_when, risk
         self._stock = Stock(lab.stock_g, lab.batch_mass_g) if lab is not None and lab.stock_g else None
         self._cost = lab_cost.of_lab(question.space, question.conditions, lab or Lab()) if switches.cost_aware else None
         self._blank: Optimiser | None = None
@@ -228,6 +230,7 @@ class Product:
             seed=self._seed,
             descriptors=self._descriptors or None,
             cost=self._cost,
+            risk=self._risk,
         )
 
 

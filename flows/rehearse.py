@@ -212,6 +212,7 @@ class Stage:
             descriptors=dict(self.question.space.descriptors),
             seed=seed,
             lab=self.spec.lab,
+            risk=self.spec.risk,
             switches=switches or Switches(),
             stop_when=self._stop_when,
         )

@@ -47,6 +47,8 @@ objectives:
 
 budget: {{trials: 24, batch: 4}}
 tolerance_pct: 5              # recipes within 5 % of the best count as equivalent
+# stopping: {{smallest_worthwhile_gain_pct: 2, chance_below: 0.05}}   # stop proposing when more is unlikely
+# risk: {{speed_rpm: 2%, active_wt_pct: 0.5}}       # how far off a batch may be mixed (sd): seek what nine of ten still reach
 prior: physics                # our model as prior knowledge, trusted as far as your results bear it out; none = without
 
 lab:

@@ -44,6 +44,19 @@ class ConstantLab(StepLab):
         return 2.5
 
 
+class CliffLab(StepLab):
+    """More with every hour up to the eighth, and hardly anything beyond; every cell runs to its end."""
+
+    def plateau(self, mix) -> float:
+        return 0.5 + mix["time_h"] / 2 if mix["time_h"] <= 8 else 0.5
+
+    def cycle(self, cell, n):
+        return [self.plateau(cell.mix)] * n, [24.0] * n
+
+    def best(self):
+        return 4.5
+
+
 class DeadLab(StepLab):
     """Every cell dies before it has cycled."""
 
@@ -64,3 +77,7 @@ def constant(seed, level):
 
 def dead(seed, level):
     return DeadLab(seed)
+
+
+def cliff(seed, level):
+    return CliffLab(seed)

@@ -163,6 +163,23 @@ def test_a_lab_of_ones_own_answers_a_tick_and_no_other_lab_goes_on_with_it(campa
     assert "go on with the lab of before" in str(by_its_brother.exception)
 
 
+@pytest.mark.parametrize(("risk", "low", "high"), [("", 7, 8), ("risk: {time_h: 1.0}", 5, 7)])
+def test_a_campaign_keeps_its_distance_from_a_cliff_where_settings_slip(campaign, risk, low, high):
+    from flows import choose
+    from flows.answer import answer
+
+    path = campaign("virtual-lab")
+    path.write_text(path.read_text().replace("  sse: [LPSCl, LPSBr]\n", "") + f"prior: none\n{risk}\n")
+    session = open_session(path, lab_file=f"{Path(__file__).with_name('stranger_lab.py')}:cliff")
+    for _ in range(3):
+        choose.propose(session, 4)
+        evaluate_virtual(session)
+    found = answer(session, choose.chooser(session, session.reader))
+    assert low <= found.recipe["time_h"] <= high
+    said = "Chosen by what nine of ten mixes still reach where settings slip by 1 in net time (h) (sd)"
+    assert (said in found.sentences[0]) == bool(risk)
+
+
 def test_a_lab_of_ones_own_is_refused_where_another_answers(campaign):
     told = CliRunner().invoke(tick, [str(campaign("lab")), "--lab", "own.py:factory"])
     assert "line 3: who answers is 'lab'" in str(told.exception)
