@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -69,6 +70,29 @@ def in_utc(at: datetime) -> datetime:
     return at.astimezone(UTC)
 
 
+# The statements of every write, made once: SQLAlchemy then looks up what it compiled by the statement itself.
+_NEXT_SEQ = schema.ledger.update().values(seq=schema.ledger.c.seq + 1).returning(schema.ledger.c.seq)
+_EVENT_OF_KEY = sa.select(schema.event).where(schema.event.c.key == sa.bindparam("the_key"))
+_NEW_EVENT = schema.event.insert()
+_ANSWER = schema.event.update().where(schema.event.c.seq == sa.bindparam("the_seq")).values(answer=sa.bindparam("said"))
+_CAMPAIGN_OF = sa.select(schema.trial.c.campaign).where(schema.trial.c.id == sa.bindparam("the_id"))
+_PENDING = (
+    schema.outbox.update()
+    .where(schema.outbox.c.campaign == sa.bindparam("the_campaign"), schema.outbox.c.trial == sa.bindparam("the_trial"))
+    .values(seq=sa.bindparam("the_seq"))
+)
+
+
+@cache
+def _insert(table: sa.Table) -> sa.Insert:
+    return table.insert()
+
+
+@cache
+def _state(table: sa.Table) -> sa.Select[Any]:
+    return sa.select(table.c.state).where(table.c.id == sa.bindparam("the_id"))
+
+
 @dataclass
 class Write:
     """The open transaction that a verb works in."""
@@ -83,7 +107,7 @@ class Write:
     def insert(self, table: sa.Table, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
         """Insert one row or many."""
         if rows:
-            self.connection.execute(table.insert(), rows)
+            self.connection.execute(_insert(table), rows)
 
     def one(self, table: sa.Table, **where: Any) -> sa.RowMapping | None:
         """The row whose columns have these values."""
@@ -128,9 +152,8 @@ class Write:
         Raises:
             Refusal: there is no such trial, mix or cell; says what there is.
         """
-        table = schema.SUBJECT_TABLES[subject.kind]
-        query = sa.select(table.c.state).where(table.c.id == str(subject))
-        state = self.connection.execute(query).scalar_one_or_none()
+        query = _state(schema.SUBJECT_TABLES[subject.kind])
+        state = self.connection.execute(query, {"the_id": str(subject)}).scalar_one_or_none()
         if state is None:
             raise Refusal(f"there is no {subject.kind} {subject} in the ledger: {self._known_like(subject)}")
         return str(state)
@@ -182,13 +205,14 @@ class Write:
 
     def fill_outbox(self) -> None:
         """Make the projection of everything that was touched pending; the last thing that a write does."""
-        box = schema.outbox
         for trial in sorted(self._touched):
-            row = self.one(schema.trial, id=trial) if self.campaign is None else None
-            campaign = self.campaign if row is None else row["campaign"]
-            here = (box.c.campaign == campaign) & (box.c.trial == trial)
-            if self.connection.execute(box.update().where(here).values(seq=self.seq)).rowcount == 0:
-                self.insert(box, {"campaign": campaign, "trial": trial, "seq": self.seq, "done_seq": 0})
+            campaign = self.campaign
+            if campaign is None:
+                campaign = self.connection.execute(_CAMPAIGN_OF, {"the_id": trial}).scalar_one_or_none()
+            here = {"the_campaign": campaign, "the_trial": trial, "the_seq": self.seq}
+            if self.connection.execute(_PENDING, here).rowcount == 0:
+                new = {"campaign": campaign, "trial": trial, "seq": self.seq, "done_seq": 0}
+                self.insert(schema.outbox, new)
 
     def known_subject(self, text: str) -> SubjectId:
         """Read an id and check that the ledger has it."""
@@ -236,10 +260,9 @@ def write(
     at = in_utc(at)
     canonical([key, by, why])
     digest = sha256(canonical([verb, campaign, content]))
-    event, counter = schema.event, schema.ledger
     with transaction(engine, write=True) as connection:
-        seq = connection.execute(counter.update().values(seq=counter.c.seq + 1).returning(counter.c.seq)).scalar_one()
-        known = connection.execute(sa.select(event).where(event.c.key == key)).mappings().one_or_none()
+        seq = connection.execute(_NEXT_SEQ).scalar_one()
+        known = connection.execute(_EVENT_OF_KEY, {"the_key": key}).mappings().one_or_none()
         if known is not None:
             connection.rollback()
             if known["content_sha256"] != digest:
@@ -251,9 +274,9 @@ def write(
         for check in checks:
             check(connection)
         row = {"seq": seq, "key": key, "verb": verb, "content_sha256": digest, "answer": "null"}
-        connection.execute(event.insert(), {**row, "campaign": campaign, "at": at, "by": by.strip(), "why": why})
+        connection.execute(_NEW_EVENT, {**row, "campaign": campaign, "at": at, "by": by.strip(), "why": why})
         this = Write(connection, seq, verb, campaign)
         answer = canonical(work(this))
         this.fill_outbox()
-        connection.execute(event.update().where(event.c.seq == seq).values(answer=answer))
+        connection.execute(_ANSWER, {"the_seq": seq, "said": answer})
     return json.loads(answer)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -47,7 +50,11 @@ def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_mlflow: Path) -> Path:
     """An empty data directory that the settings point to."""
-    folder = tmp_path / "data"
+    return _data_dir(tmp_path, monkeypatch, empty_mlflow)
+
+
+def _data_dir(place: Path, monkeypatch: pytest.MonkeyPatch, empty_mlflow: Path) -> Path:
+    folder = place / "data"
     folder.mkdir()
     for suffix in ("", "-wal", "-shm"):
         if empty_mlflow.with_name(empty_mlflow.name + suffix).exists():
@@ -64,18 +71,60 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_mlflow: Path
 def write_campaign(tmp_path: Path, data_dir: Path) -> Callable[..., Path]:
     """Write the small campaign with replacements; the published history lies beside it."""
     del data_dir
-    shutil.copy(REPO / "examples/published_trials.csv", tmp_path / "published_trials.csv")
 
-    def write(*changes: tuple[str, str]) -> Path:
-        text = CAMPAIGN
-        for old, new in changes:
-            assert old in text, old
-            text = text.replace(old, new)
-        path = tmp_path / "campaign.yaml"
-        path.write_text(text, encoding="utf-8")
-        return path
+    def write(*changes: tuple[str, str], published: int | None = FEW_PUBLISHED) -> Path:
+        return _written(tmp_path, changes, published)
 
     return write
+
+
+FEW_PUBLISHED = 12
+"""Published trials beside a test's campaign: each costs a run in MLflow; None is all of them."""
+
+
+def _written(folder: Path, changes: tuple[tuple[str, str], ...], published: int | None) -> Path:
+    history = (REPO / "examples/published_trials.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    names = list(dict.fromkeys(line.split(",")[0] for line in history[1:]))[:published]
+    kept = [line for line in history[1:] if line.split(",")[0] in names]
+    (folder / "published_trials.csv").write_text("".join([history[0], *kept]), encoding="utf-8")
+    text = CAMPAIGN
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new)
+    path = folder / "campaign.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The small campaign after `mixwright run --no-prefect`, and what that printed."""
+
+    folder: Path
+    code: int
+    out: str
+    err: str
+
+    def copy_to(self, folder: Path) -> Path:
+        """The campaign file of a copy that may be worked on."""
+        shutil.copytree(self.folder, folder, dirs_exist_ok=True)
+        return folder / "campaign.yaml"
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Finished:
+    """One run to the budget for all tests that begin where it ends."""
+    folder = tmp_path_factory.mktemp("finished")
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        _data_dir(folder, patch, empty_mlflow)
+        patch.setattr(sys, "argv", ["mixwright", "run", str(_written(folder, (), FEW_PUBLISHED)), "--no-prefect"])
+        code = 0
+        try:
+            main()
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+    return Finished(folder, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,14 +16,14 @@ Write = Callable[..., Path]
 Run = Callable[..., tuple[int, str, str]]
 
 
-def test_the_main_job_without_prefect_reads_well(run: Run, write_campaign: Write, data_dir: Path) -> None:
-    campaign = write_campaign()
-    code, out, err = run("run", campaign, "--no-prefect")
+def test_the_main_job_without_prefect_reads_well(run: Run, data_dir: Path, finished: Any) -> None:
+    out, err = finished.out, finished.err
     assert "proposed 6, evaluated 6" in err
-    assert code == 0, err
+    assert finished.code == 0, err
     assert out.startswith("Recommended: ")
     assert "start-up" in err and "6/6" in err
-    assert str(data_dir / "reports/small/report.html") in out
+    assert str(finished.folder / "data/reports/small/report.html") in out
+    campaign = finished.copy_to(data_dir.parent)
     code, out, _ = run("run", campaign, "--no-prefect", "--json")
     answer = json.loads(out)
     assert code == 0 and answer["recommendation"]["p05"] <= answer["recommendation"]["mean"]

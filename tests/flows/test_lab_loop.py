@@ -21,7 +21,7 @@ OBJECTIVE = "discharge_capacity_cycle_100_mAh_g_composite"
 
 @pytest.fixture
 def session(write_campaign: Write) -> Session:
-    opened = open_session(write_campaign(*LAB))
+    opened = open_session(write_campaign(*LAB, published=None))
     history.import_history(opened)
     return opened
 

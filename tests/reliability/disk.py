@@ -1,7 +1,7 @@
 """A disk under SQLite that records, fails or dies on command: an apsw VFS, and a DBAPI face so that the real store runs on it.
 
 Everything that the store does passes through `Disk.connect`: the statements, pragmas and order are the product's own; only
-the file operations are watched. `Disk.log` is what a power cut is simulated from (see `after_power_cut`).
+the file operations are watched. `Disk.log` is what a power cut is simulated from (see `PowerCuts`).
 """
 
 from __future__ import annotations
@@ -177,40 +177,52 @@ class Cursor:
         """Nothing is held."""
 
 
-def after_power_cut(
-    start: Mapping[str, bytes], log: list[Operation], cut: int, chance: random.Random
-) -> dict[str, bytes]:
-    """Files as they may lie on the disk when the power goes after `cut` operations.
+class PowerCuts:
+    """What may lie on the disk when the power goes after n operations of a log; what is certain at each n is worked out once."""
 
-    What was synced is there. Of what was not, either a prefix arrived, the last operation torn (an ordered file system), or
-    any part in any combination, each write whole, absent or torn at sectors (all that POSIX promises). A new or deleted
-    name is certain once its file was synced (SQLite syncs the folder with it) or the delete was.
-    """
-    files: dict[str, bytearray] = {name: bytearray(content) for name, content in start.items()}
-    pending: list[Operation] = []
-    for operation in log[:cut]:
-        if operation.kind == "sync":
-            for old in [p for p in pending if p.file == operation.file]:
-                _apply(files, old)
-                pending.remove(old)
-        elif operation.kind == "delete+sync":
-            pending = [p for p in pending if p.file != operation.file]
-            files.pop(operation.file, None)
-        elif operation.kind != "ack":
-            pending.append(operation)
-    if chance.random() < 0.5:
-        kept = chance.randint(0, len(pending))
-        survivors = pending[:kept]
-        if kept < len(pending):
-            survivors += _torn(pending[kept], chance)
-    else:
-        survivors = []
-        for operation in pending:
-            fate = chance.random()
-            survivors += [operation] if fate < 0.45 else _torn(operation, chance) if fate < 0.6 else []
-    for operation in survivors:
-        _apply(files, operation)
-    return {name: bytes(content) for name, content in files.items()}
+    def __init__(self, start: Mapping[str, bytes], log: list[Operation]) -> None:
+        self._certain: list[tuple[dict[str, bytes], list[Operation]]] = []
+        files: dict[str, bytes] = dict(start)
+        pending: list[Operation] = []
+        self._certain.append((dict(files), []))
+        for operation in log:
+            if operation.kind == "sync":
+                files = _applied(files, [p for p in pending if p.file == operation.file])
+                pending = [p for p in pending if p.file != operation.file]
+            elif operation.kind == "delete+sync":
+                pending = [p for p in pending if p.file != operation.file]
+                files = {name: content for name, content in files.items() if name != operation.file}
+            elif operation.kind != "ack":
+                pending = [*pending, operation]
+            self._certain.append((files, pending))
+
+    def after(self, cut: int, chance: random.Random) -> dict[str, bytes]:
+        """Files as they may lie on the disk when the power goes after `cut` operations.
+
+        What was synced is there. Of what was not, either a prefix arrived, the last operation torn (an ordered file system),
+        or any part in any combination, each write whole, absent or torn at sectors (all that POSIX promises). A new or
+        deleted name is certain once its file was synced (SQLite syncs the folder with it) or the delete was.
+        """
+        files, pending = self._certain[cut]
+        if chance.random() < 0.5:
+            kept = chance.randint(0, len(pending))
+            survivors = pending[:kept]
+            if kept < len(pending):
+                survivors = survivors + _torn(pending[kept], chance)
+        else:
+            survivors = []
+            for operation in pending:
+                fate = chance.random()
+                survivors += [operation] if fate < 0.45 else _torn(operation, chance) if fate < 0.6 else []
+        return _applied(files, survivors)
+
+
+def _applied(files: Mapping[str, bytes], operations: list[Operation]) -> dict[str, bytes]:
+    changed = {name: bytearray(files[name]) for name in {one.file for one in operations} if name in files}
+    after = {**files, **changed}
+    for operation in operations:
+        _apply(after, operation)
+    return {name: bytes(content) for name, content in after.items()}
 
 
 def _torn(operation: Operation, chance: random.Random) -> list[Operation]:
@@ -224,7 +236,7 @@ def _torn(operation: Operation, chance: random.Random) -> list[Operation]:
     ]
 
 
-def _apply(files: dict[str, bytearray], operation: Operation) -> None:
+def _apply(files: dict[str, Any], operation: Operation) -> None:
     if operation.kind == "delete":
         files.pop(operation.file, None)
         return

@@ -46,15 +46,23 @@ def fail_at(point: int, error: Callable[[], BaseException]) -> Callable[[int], N
     return trap
 
 
-def operations_of(act: Act, path: Path, *, reads_too: bool = False) -> int:
-    """How many file operations a write makes."""
-    copy = path.with_name("counted.db")
+def put_back(path: Path, copy: Path) -> None:
+    """The file as it was; nothing holds it open between two statements."""
     shutil.copyfile(path, copy)
+    Path(f"{copy}-journal").unlink(missing_ok=True)
+
+
+def counted(act: Act, path: Path, copy: Path, *, reads_too: bool = False) -> tuple[Disk, Ledger, int]:
+    """A ledger at `copy` through a disk that counts, and how many file operations a write makes.
+
+    One ledger serves every point, its file put back for each, so that a statement is compiled once and not at each point.
+    """
+    put_back(path, copy)
     disk = Disk(reads_too=reads_too)
     ledger = Ledger.open(copy, connect=disk.connect)
     disk.count = 0
     act(ledger, "the write")
-    return disk.count
+    return disk, ledger, disk.count
 
 
 def attempt(act: Act, ledger: Ledger) -> bool:
@@ -82,13 +90,10 @@ def sweep(verb: str, error: Callable[[], BaseException]) -> tuple[int, int]:
         act(Ledger.open(expected_path), "the write")
         expected, before = rows(expected_path), rows(path)
         reads_too = error is apsw.IOError and verb == "record"  # a read cannot find the disk full
-        points, seen = operations_of(act, path, reads_too=reads_too), 0
+        copy, seen = folder / "copy.db", 0
+        disk, ledger, points = counted(act, path, copy, reads_too=reads_too)
         for point in range(1, points + 1):
-            copy = folder / "copy.db"
-            shutil.copyfile(path, copy)
-            Path(f"{copy}-journal").unlink(missing_ok=True)
-            disk = Disk(reads_too=reads_too)
-            ledger = Ledger.open(copy, connect=disk.connect)
+            put_back(path, copy)
             disk.count, disk.trap = 0, fail_at(point, error)
             answered = attempt(act, ledger)
             disk.trap = None
@@ -123,19 +128,18 @@ def test_death_at_every_file_operation_leaves_all_or_nothing_and_a_retry_complet
         shutil.copyfile(path, expected_path)
         act(Ledger.open(expected_path), "the write")
         expected, before = rows(expected_path), rows(path)
-        for point in range(1, operations_of(act, path) + 1):
-            copy = folder / "copy.db"
-            shutil.copyfile(path, copy)
-            Path(f"{copy}-journal").unlink(missing_ok=True)
+        copy = folder / "copy.db"
+        disk, mortal, points = counted(act, path, copy)
+        ledger = Ledger.open(copy)
+        for point in range(1, points + 1):
+            put_back(path, copy)
             child = os.fork()
             if child == 0:
-                disk = Disk()
-                ledger = Ledger.open(copy, connect=disk.connect)
                 disk.count, disk.trap = 0, lambda count, point=point: os._exit(9) if count == point else None
-                act(ledger, "the write")
+                act(mortal, "the write")
                 os._exit(0)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-            ledger = Ledger.open(copy)
+            Ledger.open(copy)  # what the dead left behind is rolled back by a program that starts
             assert rows(copy) in (before, expected), f"{verb}, operation {point}: half a write"
             assert attempt(act, ledger)
             assert rows(copy) == expected, f"{verb}, operation {point}: not exactly once"
@@ -155,16 +159,16 @@ def test_control_a_retry_with_a_new_key_is_caught() -> None:
         path = small_campaign(folder, evaluator="physics").path
         assert path is not None
         doubled = 0
-        for point in range(1, operations_of(keyless, path) + 1):
-            copy = folder / "copy.db"
-            shutil.copyfile(path, copy)
-            disk = Disk()
-            ledger = Ledger.open(copy, connect=disk.connect)
+        copy = folder / "copy.db"
+        disk, ledger, points = counted(keyless, path, copy)
+        for point in range(1, points + 1):
+            put_back(path, copy)
             disk.count, disk.trap = 0, fail_at(point, apsw.IOError)
             if not attempt(keyless, ledger):
                 disk.trap = None
                 attempt(keyless, ledger)
-            doubled += len(Ledger.open(copy).trials("c")) > 4
+            disk.trap = None
+            doubled += len(ledger.trials("c")) > 4
         assert doubled > 0
     finally:
         shutil.rmtree(folder)

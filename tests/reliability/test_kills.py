@@ -20,9 +20,20 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:De
 """From Python 3.12 on a fork beside the idle threads of numpy warns; these children touch neither numpy's threads nor a lock."""
 
 
-def worker(path: Path, told: int, *, early: bool) -> None:
+def opened(folder: Path) -> tuple[Path, Ledger]:
+    """A ledger that has taken one write of each kind, so that no worker spends its life on compiling statements.
+
+    Between two statements nothing holds the file, so that nothing open is handed to a worker.
+    """
+    ledger = small_campaign(folder, trials=0)
+    assert ledger.path is not None
+    names = ledger.add_trials("c", designs(1), evaluator="lab", state="testing", key="trial warm", **WHO)
+    ledger.record(results=scalar(names[0]), cycling=cycles(names[0], [3.0, 2.9, 2.8]), key="warm", **WHO)
+    return ledger.path, ledger
+
+
+def worker(ledger: Ledger, told: int, *, early: bool) -> None:
     """Records until it is killed, and tells each key after the ledger has answered (`early`: before, the broken variant)."""
-    ledger = Ledger.open(path)
     for number in range(10**6):
         key = f"{os.getpid()}-{number}"
         if early:
@@ -33,14 +44,14 @@ def worker(path: Path, told: int, *, early: bool) -> None:
             os.write(told, f"{key}\n".encode())
 
 
-def kill_one(path: Path, delay_s: float, *, early: bool = False, by: int = signal.SIGKILL) -> list[str]:
+def kill_one(ledger: Ledger, delay_s: float, *, early: bool = False, by: int = signal.SIGKILL) -> list[str]:
     """Start a worker, wait for its first word, end it a random moment later; returns the keys that it told."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        worker(path, writing, early=early)
+        worker(ledger, writing, early=early)
         os._exit(0)
     os.close(writing)
     select.select([reading], [], [], 30)
@@ -61,12 +72,11 @@ def kills(count: int, seed: int, *, by: int = signal.SIGKILL) -> tuple[int, list
     folder = fast_folder()
     chance = random.Random(seed)
     try:
-        path = small_campaign(folder, trials=0).path
-        assert path is not None
+        path, ledger = opened(folder)
         told: list[str] = []
         faults = []
         for number in range(count):
-            told += kill_one(path, chance.uniform(0, 0.06), by=by)
+            told += kill_one(ledger, chance.uniform(0, 0.06), by=by)
             if number % 25 == 24 or number == count - 1:
                 Ledger.open(path).verify()
             fault = verdict(path, told)
@@ -103,11 +113,10 @@ def test_control_a_worker_that_tells_before_the_commit_is_caught() -> None:
     folder = fast_folder()
     chance = random.Random(3)
     try:
-        path = small_campaign(folder, trials=0).path
-        assert path is not None
+        path, ledger = opened(folder)
         told: list[str] = []
         for _ in range(60):
-            told += kill_one(path, chance.uniform(0, 0.01), early=True)
+            told += kill_one(ledger, chance.uniform(0, 0.01), early=True)
             if verdict(path, told):
                 return
         pytest.fail("60 kills did not show a result that was told before it was stored")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from checker import verdict
-from disk import Disk, Operation, after_power_cut
+from disk import Disk, Operation, PowerCuts
 from ledger_kit import DECISION, WHO, cycles, designs, fast_folder, new_ledger, scalar
 
 from store import Ledger
@@ -52,15 +52,16 @@ def cut_and_judge(folder: Path, disk: Disk, start: dict[str, bytes], path: Path,
     """Verdict of the first cut that was not survived, if there is one."""
     chance = random.Random(seed)
     wreck = folder / "wreck"
+    cuts_of = PowerCuts(start, disk.log)
+    acknowledged_by = [[one.file for one in disk.log[:cut] if one.kind == "ack"] for cut in range(len(disk.log) + 1)]
     for _ in range(cuts):
         cut = chance.randint(1, len(disk.log))
-        files = after_power_cut(start, disk.log, cut, chance)
+        files = cuts_of.after(cut, chance)
         shutil.rmtree(wreck, ignore_errors=True)
         wreck.mkdir()
         for name, content in files.items():
             (wreck / Path(name).name).write_bytes(content)
-        acknowledged = [operation.file for operation in disk.log[:cut] if operation.kind == "ack"]
-        fault = verdict(wreck / path.name, acknowledged)
+        fault = verdict(wreck / path.name, acknowledged_by[cut])
         if fault:
             return [f"cut after {cut} of {len(disk.log)} operations: {fault}"]
     return []

@@ -41,6 +41,17 @@ def blank_ledger() -> Ledger:
     return ledger
 
 
+@cache
+def some_designs(count: int) -> pd.DataFrame:
+    """Made once: the machine is about the ledger, not about making tables."""
+    return designs(count, speed_rpm=100.0 * count)
+
+
+@cache
+def published_result(value: float) -> pd.DataFrame:
+    return scalar("x", value).drop(columns="subject").assign(design=0)
+
+
 VALUES = st.sampled_from([0.5, 1.0, 2.5])
 PICK = st.integers(0, 10**6)
 VERBS = st.sampled_from(["issue", "complete", "fail", "abandon", "exclude", "undo", "stop", "start", "mixed"])
@@ -148,8 +159,9 @@ class LedgerMachine(RuleBasedStateMachine):
         seen = len(trials) - (1 if behind else 0)
 
         def act(key: str) -> Any:
-            table = designs(count, speed_rpm=100.0 * count)
-            return self.ledger.propose("c", table, DECISION, evaluator="lab", trials_seen=seen, key=key, **WHO)
+            return self.ledger.propose(
+                "c", some_designs(count), DECISION, evaluator="lab", trials_seen=seen, key=key, **WHO
+            )
 
         ids = self.write(act, allowed=not behind)
         if ids is not None:
@@ -160,10 +172,10 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(value=VALUES)
     def history_comes_in(self, value: float) -> None:
         number = len([name for name in self.model.states if "-" not in name]) + 1
-        table = scalar("x", value).drop(columns="subject").assign(design=0)
 
         def act(key: str) -> Any:
-            return self.ledger.add_trials("c", designs(1), evaluator="published", results=table, key=key, **WHO)
+            table = published_result(value)
+            return self.ledger.add_trials("c", some_designs(1), evaluator="published", results=table, key=key, **WHO)
 
         (name,) = self.write(act, allowed=True)
         assert name == f"T{number:04d}"
