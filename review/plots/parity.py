@@ -33,7 +33,7 @@ def parity(view: CampaignView) -> Plot:
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=4, fontsize=9.5)
     caption = (
         "Left: each mark is a result, placed by what was found and by what the model expects of it from all others (bar: 90 %, "
-        "cut at the frame); on the dashed line both agree. Named: those whose bar misses what was found. "
+        "cut at the frame); on the dashed line both agree. Named: those that the bar misses, or that are flagged. "
         "Right: how many intervals held what was found (mark), and how many right intervals would hold (grey: nine times in ten; "
         "tick: on average). How wide the intervals are was learned from all results, which flatters them a little."
     )
