@@ -14,6 +14,7 @@ from campaign.spec import Range
 from campaign.trial import ENDED
 from flows import choose, evidence, under_test
 from flows.answer import Answer, answer, describe
+from flows.diagnosis import diagnosis
 from flows.session import Session
 from review import Axis, CampaignView, Objective, Provenance, Recommendation
 from store import Reader
@@ -71,6 +72,7 @@ def campaign_view(session: Session) -> tuple[CampaignView, Answer | None]:
         published=table[~own].reset_index(drop=True),
         published_cycling=_cycles_of(cycling, table[~own]),
         under_test=_under_test(session, reader),
+        diagnosis=diagnosis(session, reader, choice),
         **_answered(session, found),
     )
     return view, found

@@ -88,6 +88,18 @@ class Campaign:
             "notes": list(found.notes),
         }
 
+    def diagnostics(self) -> dict[str, Any]:
+        """Return how far the model deserves belief: `sentences`, and the numbers behind them.
+
+        `parity` (each result and what all others let expect of it), `calibration`, `r2`, `sensitivity` (Sobol), `prior`.
+        """
+        from flows.choose import chooser
+        from flows.diagnosis import diagnosis
+        from review.diagnosis import as_dict
+
+        reader = self.session.reader
+        return as_dict(diagnosis(self.session, reader, chooser(self.session, reader)))
+
     def plot(self, what: str) -> Any:
         """Return one plot: `.figure`, `.data`, `.save(path)`."""
         from flows.view import campaign_view

@@ -4,6 +4,6 @@
 is light: matplotlib, jinja2 and mlflow come in with the module that needs them.
 """
 
-from review.data import Axis, CampaignView, Objective, Provenance, Recommendation
+from review.data import Axis, CampaignView, Diagnosis, Objective, PriorInfluence, Provenance, Recommendation
 
-__all__ = ["Axis", "CampaignView", "Objective", "Provenance", "Recommendation"]
+__all__ = ["Axis", "CampaignView", "Diagnosis", "Objective", "PriorInfluence", "Provenance", "Recommendation"]

@@ -46,9 +46,26 @@ _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "under_test": ("cell", "channel", "cycles", "expected", "sd", "chance_best", "stop", "reason"),
 }
 
+_OF_DIAGNOSIS: Mapping[str, tuple[str, ...]] = {
+    "parity": ("trial_id", "evaluator", "found", "predicted", "p05", "p95", "z", "flagged", "repeated"),
+    "sensitivity": ("parameter", "first", "total"),
+}
+
 
 def _empty(table: str) -> Callable[[], pd.DataFrame]:
-    return lambda: pd.DataFrame(columns=list(_REQUIRED[table]))
+    return lambda: pd.DataFrame(columns=list({**_REQUIRED, **_OF_DIAGNOSIS}[table]))
+
+
+def _check_tables(held: object, required: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse tables that lack a column; number the rows of the others from 0.
+
+    Rows are found by their place: a table glued from others may say 0, 1, 0, 1.
+    """
+    for table, columns in required.items():
+        missing = [name for name in columns if name not in getattr(held, table).columns]
+        if missing:
+            raise ValueError(f"table {table!r} lacks column {missing[0]!r}; it needs {', '.join(columns)}")
+        object.__setattr__(held, table, getattr(held, table).reset_index(drop=True))
 
 
 PLANNED = frozenset({"proposed", "issued"})
@@ -106,6 +123,37 @@ class Recommendation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PriorInfluence:
+    """How much of what is believed is the prior's: now, and before any result."""
+
+    trust: float
+    """Share of the variance that the prior is believed to explain, 0 to 1."""
+    trust_before: float
+    log_odds: float
+    """log of the odds that the prior has any part; NaN where it says the same of every recipe, and so has none."""
+    log_odds_before: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What speaks for or against the model.
+
+    `parity` has one row a result: what was `found`, and what all others let expect of it (`predicted`, `p05`, `p95`; `z`
+    in standard deviations of that expectation), whether it contradicts them (`flagged`) and whether its recipe was also
+    that of another result (`repeated`). `sensitivity` has the share of the variance of the expected objective over the
+    whole space that is of each parameter alone (`first`) and with all its interplay (`total`).
+    """
+
+    parity: pd.DataFrame = field(default_factory=_empty("parity"))
+    sensitivity: pd.DataFrame = field(default_factory=_empty("sensitivity"))
+    prior: PriorInfluence | None = None
+    """None where the campaign has no prior."""
+
+    def __post_init__(self) -> None:
+        _check_tables(self, _OF_DIAGNOSIS)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Provenance:
     """How the view was made, so that it can be made again."""
 
@@ -152,14 +200,10 @@ class CampaignView:
     """What is held fixed on the surface, in words: "S 27.5 wt%, LPSClI"."""
     electrolytes: pd.DataFrame = field(default_factory=_empty("electrolytes"))
     under_test: pd.DataFrame = field(default_factory=_empty("under_test"))
+    diagnosis: Diagnosis = field(default_factory=Diagnosis)
 
     def __post_init__(self) -> None:
-        for table, columns in _REQUIRED.items():
-            missing = [name for name in columns if name not in getattr(self, table).columns]
-            if missing:
-                raise ValueError(f"table {table!r} lacks column {missing[0]!r}; it needs {', '.join(columns)}")
-            # Rows are found by their place below; a table glued from others may say 0, 1, 0, 1.
-            object.__setattr__(self, table, getattr(self, table).reset_index(drop=True))
+        _check_tables(self, _REQUIRED)
 
     @property
     def best_trial_id(self) -> str | None:

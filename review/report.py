@@ -14,6 +14,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from review import diagnosis
 from review.data import CampaignView, is_measured
 from review.plots import PLOTS
 from review.tables import NAME_COLUMNS, advice_sheet, outcomes_sheet, trials_sheet, window_sheet
@@ -59,6 +60,9 @@ def render(view: CampaignView) -> str:
         plots={name: plot(view) for name, plot in PLOTS.items()},
         window=window_sheet(view),
         advice=advice_sheet(view),
+        checked=diagnosis.summary(view.diagnosis),
+        belief=diagnosis.sentences(view.diagnosis),
+        evaluators=tuple(view.diagnosis.parity["evaluator"].unique()),
         trials=trials_sheet(view, view.trials),
         outcomes=outcomes_sheet(view, view.trials),
         published_outcomes=outcomes_sheet(view, view.published),

@@ -35,6 +35,7 @@ _COMMANDS = {
     "status": ("review", "trials by state, best so far, what is awaited"),
     "report": ("review", "self-contained HTML with every plot"),
     "plot": ("review", "one plot and the data behind it"),
+    "diagnostics": ("review", "how far the model deserves belief: each result predicted from all others"),
     "sync": ("review", "rebuild the MLflow copy from the ledger"),
     "simulate": ("physics", "composite and cycling record of one recipe"),
     "window": ("physics", "the best speed and time by the physics, with band and ridge"),

@@ -1,4 +1,4 @@
-"""Commands that look: `status`, `report`, `plot`, `sync`."""
+"""Commands that look: `status`, `report`, `plot`, `diagnostics`, `sync`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def print_answer(campaign: str, *, as_json: bool) -> None:
     """Print the recommended recipe, its ridge, what is not known, and where to look next."""
     from flows.session import open_session
     from flows.view import campaign_view
+    from review import diagnosis
 
     session = open_session(campaign, write=False)
     view, found = campaign_view(session)
@@ -33,13 +34,16 @@ def print_answer(campaign: str, *, as_json: bool) -> None:
             "notes": found.notes,
             "ridge": found.ridge,
         }  # fmt: skip
-        emit_json({"campaign": session.name, "recommendation": answered, "report": str(report)})
+        checked = diagnosis.as_dict(view.diagnosis)
+        emit_json({"campaign": session.name, "recommendation": answered, "diagnostics": checked, "report": str(report)})
         return
     if found is None:
         click.echo("No recommendation yet: no result has come in.")
         return
     for sentence in found.sentences:
         click.echo(sentence)
+    if checked_in_short := diagnosis.summary(view.diagnosis):
+        click.echo(checked_in_short)
     for sentence in found.notes:
         click.echo(f"Note: {sentence}")
     measured = view.ranked(view.published)
@@ -142,7 +146,7 @@ def report(campaign: str, output: Path | None) -> None:
 def plot(campaign: str, what: str, output: Path | None) -> None:
     """Draw one plot (PNG, SVG or HTML) and write the data behind it.
 
-    WHAT is best_so_far, capacity_against_cycle, objective_over_speed_time or sse_comparison.
+    WHAT is best_so_far, capacity_against_cycle, objective_over_speed_time, sse_comparison, parity or sensitivity.
     """
     from flows.session import open_session
     from flows.view import campaign_view
@@ -153,6 +157,33 @@ def plot(campaign: str, what: str, output: Path | None) -> None:
     drawn = plots.draw(view, what)
     for path in drawn.save(output or session.settings.reports(session.name) / f"{what}.png"):
         click.echo(path)
+
+
+@click.command()
+@campaign_argument
+@json_option
+def diagnostics(campaign: str, as_json: bool) -> None:
+    """Say how far the model deserves belief.
+
+    Each result is predicted from all others: how many lay inside their intervals, how much of the results is foretold; which
+    settings matter by the model, and how much of it is the prior's.
+    """
+    from flows.choose import chooser
+    from flows.diagnosis import diagnosis
+    from flows.session import open_session
+    from review.diagnosis import as_dict, sentences
+
+    session = open_session(campaign, write=False)
+    reader = session.reader
+    found = diagnosis(session, reader, chooser(session, reader))
+    if as_json:
+        emit_json({"campaign": session.name, **as_dict(found)})
+        return
+    for sentence in sentences(found):
+        click.echo(sentence)
+    if len(found.parity):
+        click.echo()
+        emit_table(found.parity)
 
 
 @click.command()

@@ -9,6 +9,8 @@ from review.data import CampaignView
 from review.plots import best_so_far as _best
 from review.plots import cycling as _cycling
 from review.plots import electrolytes as _electrolytes
+from review.plots import parity as _parity
+from review.plots import sensitivity as _sensitivity
 from review.plots import surface as _surface
 from review.plots.figure import Plot
 from review.plots.simulation import draw_simulation
@@ -19,6 +21,8 @@ PLOTS: Mapping[str, Callable[[CampaignView], Plot]] = MappingProxyType(
         _cycling.NAME: _cycling.capacity_against_cycle,
         _surface.NAME: _surface.objective_over_speed_time,
         _electrolytes.NAME: _electrolytes.sse_comparison,
+        _parity.NAME: _parity.parity,
+        _sensitivity.NAME: _sensitivity.sensitivity,
     }
 )
 """Name as in `mixwright plot CAMPAIGN NAME` -> function."""

@@ -29,8 +29,15 @@ def test_the_main_job_without_prefect_reads_well(run: Run, data_dir: Path, finis
     assert code == 0 and answer["recommendation"]["p05"] <= answer["recommendation"]["mean"]
     code, out, _ = run("status", campaign, "--json")
     assert {row["state"] for row in json.loads(out)["states"]} == {"completed"}
-    code, out, _ = run("plot", campaign, "best_so_far", "-o", data_dir / "p.svg")
-    assert code == 0 and len(pd.read_csv(data_dir / "p.csv")) >= 6
+    code, out, _ = run("plot", campaign, "parity", "-o", data_dir / "p.svg")
+    assert code == 0 and (pd.read_csv(data_dir / "p.csv")["what"] == "parity").sum() == 6
+    code, out, _ = run("diagnostics", campaign)
+    assert code == 0 and out.startswith("Each of the 6 simulated results was predicted from all others: ")
+    code, out, _ = run("diagnostics", campaign, "--json")
+    told = json.loads(out)
+    assert code == 0 and told["prior"] is None and told["sentences"] == answer["diagnostics"]["sentences"]
+    assert [row["evaluator"] for row in told["parity"]] == ["physics"] * 6
+    assert {row["parameter"] for row in told["sensitivity"]} == {"speed_rpm", "time_h", "sse"}
     code, out, _ = run("sync", campaign)
     assert code == 0
     code, out, _ = run("report", campaign, "-o", data_dir / "r.html")

@@ -37,6 +37,9 @@ def test_a_campaign_in_python(write_campaign: Callable[..., Path], tmp_path: Pat
     assert best is not None and best["p05"] <= best["mean"] <= best["p95"]
     assert c.report(tmp_path / "r.html").exists()
     assert len(c.plot("best_so_far").data)
+    told = c.diagnostics()
+    assert set(told) == {"sentences", "r2", "calibration", "sensitivity", "prior", "parity"}
+    assert set(told["parity"]["trial_id"]) <= set(trials.index)
 
 
 def test_simulate_takes_and_gives_a_table() -> None:

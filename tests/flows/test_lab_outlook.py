@@ -9,6 +9,8 @@ import pytest
 from lab_kit import AREA, cycler_csv, lab
 
 from flows import evidence, outlook
+from flows.choose import chooser
+from flows.diagnosis import diagnosis
 from flows.session import Session
 from flows.take_in import take_in as take
 from flows.today import today
@@ -56,3 +58,20 @@ def test_the_curve_so_far_stands_over_the_models_band(session: Session, tmp_path
     model = plot.data[plot.data["what"].eq("model")]
     assert (model["p05"] < model["p95"]).all() and model["cycle"].max() == 20
     assert plot.save(tmp_path / "running.png")[0].stat().st_size > 5000
+
+
+def test_what_is_foreseen_of_a_running_cell_does_not_count_for_or_against_the_model(
+    session: Session, tmp_path: Path
+) -> None:
+    q = [3.0 * 0.98**n for n in range(20)]
+    for cell, factor in (("T0001-M1-C1", 1.0), ("T0001-M1-C2", 0.95), ("T0002-M1-C1", 0.9)):
+        take(session, cycler_csv(tmp_path / f"{cell}.csv", [factor * x for x in q]), by="Ada", area_cm2=AREA)
+    running = cycler_csv(tmp_path / "T0003-M1-C1.csv", [0.8 * x for x in q[:6]], last_share=0.5)
+    take(session, running, by="Ada", area_cm2=AREA)
+    reader = session.reader
+    choice = chooser(session, reader)
+    assert "T0003" in " ".join(choice.evidence.trials)
+    found = diagnosis(session, reader, choice).parity
+    assert found["trial_id"].to_list() == ["T0001", "T0001", "T0002"]
+    assert found["evaluator"].to_list() == ["lab"] * 3
+    assert found["repeated"].to_list() == [True, True, False]

@@ -57,6 +57,12 @@ def test_results_are_learned_from_beside_the_prior(run, data_dir, write_campaign
     (row,) = json.loads(out)
     assert row["predicted_p05"] < 341 < row["predicted_p95"]  # 6.0 mAh cm-2 of 4 mg cm-2, 22.75 wt%
     assert "No result yet" not in row["reason"]
+    code, out, err = run("diagnostics", path, "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["sentences"][0].startswith("Each of the 3 measured results was predicted from all others")
+    assert told["sentences"][-1].startswith("The prior is trusted to explain ") and 0 < told["prior"]["trust"] < 1
+    assert told["prior"]["trust_before"] == pytest.approx(0.73)
 
 
 def test_a_prior_for_each_of_several_objectives(run, data_dir, write_campaign):

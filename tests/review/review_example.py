@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from review import Axis, CampaignView, Objective, Provenance, Recommendation
+from review import Axis, CampaignView, Diagnosis, Objective, PriorInfluence, Provenance, Recommendation
 
 OBJECTIVE = "discharge_capacity_cycle_100_mAh_g_composite"
 SSES = ("LPSCl", "LPSBr", "LPSClBr", "LPSClI", "SS7", "LGPS")
@@ -135,6 +135,25 @@ def example_published() -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.DataFrame(rows), pd.concat(cycles, ignore_index=True)
 
 
+def example_diagnosis(trials: pd.DataFrame, *, seed: int = 3) -> Diagnosis:
+    """A model whose intervals are right, but for one result that contradicts the others."""
+    rng = np.random.default_rng(seed)
+    z = np.clip(rng.standard_normal(len(trials)), -1.6, 1.6)
+    flagged = np.arange(len(trials)) == 2
+    z[flagged] = -1.2
+    sd = 20.0
+    predicted = trials[OBJECTIVE].to_numpy() - sd * z
+    parity = trials[["trial_id", "evaluator", "speed_rpm", "time_h", "active_wt_pct", "sse"]].assign(
+        found=trials[OBJECTIVE], predicted=predicted, p05=predicted - 1.645 * sd, p95=predicted + 1.645 * sd, z=z,
+        flagged=flagged, repeated=False,
+    )  # fmt: skip
+    sensitivity = pd.DataFrame(
+        {"parameter": ["speed_rpm", "time_h", "active_wt_pct", "sse"], "first": [0.3, 0.2, 0.01, 0.1]}
+    ).assign(total=[0.6, 0.45, 0.02, 0.2])
+    prior = PriorInfluence(trust=0.55, trust_before=0.73, log_odds=np.log(30.0), log_odds_before=np.log(9.0))
+    return Diagnosis(parity=parity, sensitivity=sensitivity, prior=prior)
+
+
 def example_view(n: int = 24, **changes: Any) -> CampaignView:
     trials, cycling = example_trials(n)
     published, published_cycling = example_published()
@@ -196,5 +215,6 @@ def example_view(n: int = 24, **changes: Any) -> CampaignView:
         surface=surface,
         surface_at="S 27.5 wt%, LPSClI",
         electrolytes=sses,
+        diagnosis=example_diagnosis(trials),
     )
     return replace(view, **changes)

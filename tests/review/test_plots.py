@@ -113,6 +113,29 @@ def test_a_recipe_that_nobody_mixed_is_not_shown_as_tried(view: CampaignView) ->
     assert planned.tolist() == [[trials["speed_rpm"][0], trials["time_h"][0]]]
 
 
+def test_parity_holds_every_result_and_the_counts_of_its_intervals(view: CampaignView) -> None:
+    data = draw(view, "parity").data
+    results = data[data["what"].eq("parity")]
+    assert results["found"].to_list() == view.trials[OBJECTIVE].to_list()
+    assert results.loc[results["held_90"].eq(other=False), "trial_id"].to_list() == ["T003"]  # flagged: not held
+    counts = data[data["what"].eq("calibration")].set_index("level")
+    assert counts.loc[0.9, ["held", "results", "chance_low", "chance_high"]].to_list() == [23, 24, 19, 24]
+
+
+def test_measured_and_simulated_results_look_apart_in_the_parity(view: CampaignView) -> None:
+    own = view.diagnosis.parity
+    mixed = replace(
+        view, diagnosis=replace(view.diagnosis, parity=own.assign(evaluator=["lab"] * 4 + ["physics"] * 20))
+    )
+    axes = draw(mixed, "parity").figure.axes[0]
+    drawn = {c.get_label(): len(c.get_offsets()) for c in axes.collections if isinstance(c, PathCollection)}
+    assert drawn == {"lab (measured)": 4, "physics (simulated)": 20, "contradicts the others (flagged)": 1}
+
+
+def test_sensitivity_puts_the_setting_that_matters_most_first(view: CampaignView) -> None:
+    assert draw(view, "sensitivity").data["parameter"].to_list() == ["speed_rpm", "time_h", "sse", "active_wt_pct"]
+
+
 def test_sse_comparison_puts_the_best_first_and_keeps_the_never_tried(view: CampaignView) -> None:
     data = draw(view, "sse_comparison").data.set_index("sse")
     assert data.index[0] == "LPSClI"

@@ -14,6 +14,7 @@ from review_example import OBJECTIVE, example_view
 
 import review.report
 from review import Axis, CampaignView, Recommendation
+from review.diagnosis import sentences
 from review.report import render, write_report
 
 HOSTILE = '<script>alert("x")</script><img src=http://evil.example/a.png onerror=alert(1)>'
@@ -50,7 +51,7 @@ def test_nothing_is_fetched_and_nothing_runs(page: Page) -> None:
     addresses = [
         value for _, name, value in page.attributes if name in ("src", "href", "srcset", "action", "data", "poster")
     ]
-    assert len(addresses) == 4
+    assert len(addresses) == 6
     assert all(value.startswith("data:image/svg+xml;base64,") for value in addresses)
     assert not {"script", "iframe", "link", "object", "embed", "form"} & set(page.tags)
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
@@ -93,6 +94,46 @@ def test_conditions_that_differ_are_told_in_one_column(view: CampaignView) -> No
     assert "current (mA cm⁻²) 0.67" not in text
 
 
+def test_it_says_how_far_the_model_deserves_belief(page: Page) -> None:
+    for words in (
+        "Each of the 24 simulated results was predicted from all others: 23 of 24 lay inside their 90 % interval",
+        "(right intervals hold 19 to 24 nine times in ten)",
+        "That is what right intervals would give.",
+        "T003 contradicts the others",
+        "hangs on speed (30 %, 60 %), then on net time (20 %, 45 %) and SSE (10 %, 20 %)",
+        "Active wt% hardly matters.",
+        "explain 55 % of the differences between recipes (73 % before any result)",
+        "30 to 1 (9 to 1 before any result): the results have spoken for it.",
+    ):
+        assert words in page.text, words
+    # One line of it stands beside the recommendation, for those who read no further.
+    assert page.text.index("23 of 24 lay inside") < page.text.index("Process window")
+
+
+@pytest.mark.parametrize(("n", "words"), [(0, "No result so far"), (2, "Only 2 measured results so far")])
+def test_with_too_few_results_it_says_why_the_model_cannot_be_checked(view: CampaignView, n: int, words: str) -> None:
+    few = replace(view.diagnosis, parity=view.diagnosis.parity.head(n).assign(evaluator="lab"), prior=None)
+    page = Page(render(replace(view, diagnosis=few)))
+    assert f"{words}: the model can be checked from 3 results on" in page.text
+    assert page.tags.count("img") == 4
+
+
+def test_intervals_that_are_too_narrow_are_called_so(view: CampaignView) -> None:
+    strayed = view.diagnosis.parity.assign(z=2.0 * view.diagnosis.parity["z"] + 1.0, evaluator="lab", flagged=False)
+    told = " ".join(sentences(replace(view.diagnosis, parity=strayed)))
+    assert told.startswith("Each of the 24 measured results was predicted from all others")
+    assert "The intervals are too narrow at 90 %" in told
+
+
+def test_a_model_that_foretells_nothing_is_not_praised(view: CampaignView) -> None:
+    parity = view.diagnosis.parity
+    useless = parity.assign(predicted=parity["found"].to_numpy()[::-1], repeated=True)
+    told = " ".join(sentences(replace(view.diagnosis, parity=useless)))
+    assert "foretold worse than by their own mean" in told
+    assert "As little of the results is foretold so far, this may still change." in told
+    assert "24 of the results share their recipe with another" in told
+
+
 def test_it_says_how_it_was_made(page: Page) -> None:
     for words in (
         "mixwright run examples/lpscl_sulfur.yaml",
@@ -120,11 +161,12 @@ def test_hostile_names_are_escaped_everywhere() -> None:
         recommendation=Recommendation(
             recipe={"sse": HOSTILE}, mean=1, p05=0, p95=2, sentences=(HOSTILE,), notes=(HOSTILE,)
         ),
+        diagnosis=replace(plain.diagnosis, parity=plain.diagnosis.parity.assign(trial_id=HOSTILE, evaluator=HOSTILE)),
         provenance=replace(plain.provenance, command=HOSTILE, versions={HOSTILE: HOSTILE}),
     )
     page = Page(render(view))
     assert "script" not in page.tags
-    assert page.tags.count("img") == 4
+    assert page.tags.count("img") == 6
     assert not [value for tag, name, value in page.attributes if name == "src" and not value.startswith("data:")]
     assert HOSTILE in page.text
 
