@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from review.words import label
 
 if TYPE_CHECKING:
     from surrogate import Optimiser
+    from surrogate.answer import Window
 
 _GRID = 31
 """Points along each axis of the speed x time surface."""
@@ -93,7 +95,7 @@ def _ask(session: Session, choice: Chooser) -> Answer | None:
         trust=float(row["trust"]) if spec.prior != "none" else None,
         sentences=(
             *_sentences(spec, recipe, row, ridge, _learned_from(spec, choice)),
-            window.sentence,
+            *_window_sentences(window),
             stopping.sentence,
         ),
         notes=notes,
@@ -212,6 +214,37 @@ def _sentences(
         f"({slow['time_low_h']:.1f}–{slow['time_high_h']:.1f} h) to {fast['speed_rpm']:.0f} rpm × {fast['time_h']:.1f} h "
         f"({fast['time_low_h']:.1f}–{fast['time_high_h']:.1f} h).",
     )
+
+
+def _window_sentences(window: Window) -> tuple[str, ...]:
+    """Say the process window: where its recipes lie, or, while it is empty, which trials would do most to open it."""
+    said = [window.sentence]
+    for chance in sorted(set(window.ranges["chance"])):
+        inside = window.at_least(chance)
+        if len(inside):
+            where = ", ".join(map(_where, window.ranges[window.ranges["chance"].eq(chance)].to_dict("records")))
+            others = "; others between them may fall short" if len(inside) > 1 else ""
+            said.append(f"With {100 * chance:g} % or more: {where}{others}.")
+    if len(window.openers):
+        recipes = window.openers.drop(columns=["probability", "sd"]).to_dict("records")
+        chances = window.openers["probability"]
+        trials = "; ".join(
+            f"{describe({str(name): value for name, value in recipe.items()})} ({100 * chance:.0f} % now)"
+            for recipe, chance in zip(recipes, chances, strict=True)
+        )
+        empty = window.at_least(window.ranges["chance"].min()).empty
+        said.append(
+            f"{'Trials that would do most to open it' if empty else 'What would most reduce the doubt'}: {trials}."
+        )
+    return tuple(said)
+
+
+def _where(row: Mapping[Hashable, Any]) -> str:
+    """One parameter's part of a window, such as `1400 rpm to 1800 rpm` or `LPSCl or LPSBr`."""
+    if row["names"]:
+        return " or ".join(str(row["names"]).split(", "))
+    low, high = (describe({str(row["parameter"]): row[end]}) for end in ("low", "high"))
+    return high if low == high else f"{low} to {high}"
 
 
 def _slips(spec: CampaignSpec) -> str:

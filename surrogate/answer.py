@@ -167,8 +167,8 @@ def stopping(
     chance = float((gain > smallest_worthwhile).mean())
     stop = chance < bound
     sentence = (
-        f"The chance that any recipe gains more than {smallest_worthwhile:.4g} over the recommended one is {chance:.0%} "
-        f"({'under' if stop else 'not under'} the bound of {bound:.0%}); the median gain is {np.median(gain):.3g}: "
+        f"The chance that any recipe gains more than {smallest_worthwhile:.4g} over the recommended one is {_percent(chance)} "
+        f"({'under' if stop else 'not under'} the bound of {_percent(bound)}); the median gain is {np.median(gain):.3g}: "
         f"{'stop' if stop else 'go on'}."
     )
     return Stopping(chance, float(np.median(gain)), stop, sentence)
@@ -207,11 +207,17 @@ def _window_sentence(table: pd.DataFrame, tolerance: float) -> str:
     top = float(table["probability"].max())
     if not counts[LIKELY]:
         return (
-            f"No recipe is yet within {tolerance:.0%} of the best with a chance of {LIKELY:.0%} or more; the likeliest "
-            f"reaches {top:.0%}."
+            f"No recipe is yet within {_percent(tolerance)} of the best with a chance of {_percent(LIKELY)} or more; "
+            f"the likeliest reaches {_percent(top)}."
         )
-    sure = f"{counts[SURE]} with {SURE:.0%}" if counts[SURE] else f"none with {SURE:.0%} (the likeliest has {top:.0%})"
+    sure = f"{counts[SURE]} with {_percent(SURE)}"
+    if not counts[SURE]:
+        sure = f"none with {_percent(SURE)} (the likeliest has {_percent(top)})"
     return (
-        f"Of {len(table)} recipes looked at, {counts[LIKELY]} are within {tolerance:.0%} of the best with a chance of "
-        f"{LIKELY:.0%} or more, {sure}."
+        f"Of {len(table)} recipes looked at, {counts[LIKELY]} {'is' if counts[LIKELY] == 1 else 'are'} within "
+        f"{_percent(tolerance)} of the best with a chance of {_percent(LIKELY)} or more, {sure}."
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"

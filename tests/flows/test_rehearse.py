@@ -179,6 +179,10 @@ def test_a_campaign_keeps_its_distance_from_a_cliff_where_settings_slip(campaign
     assert low <= found.recipe["time_h"] <= high
     said = "Chosen by what nine of ten mixes still reach where settings slip by 1 in net time (h) (sd)"
     assert (said in found.sentences[0]) == bool(risk)
+    window = " ".join(found.sentences)
+    empty = "No recipe is yet within 5 %" in window
+    assert ("With 50 % or more: " in window) != empty and ("Trials that would do most to open it: " in window) == empty
+    assert ("What would most reduce the doubt: " in window) != empty
 
 
 def test_a_lab_of_ones_own_is_refused_where_another_answers(campaign):

@@ -39,7 +39,7 @@ def test_an_empty_window_says_so_and_names_what_would_open_it():
     recipes = opt.space.sample(3, seed=1)
     opt.tell(recipes, ridge_truth(recipes))
     window = opt.window(0.05)
-    assert "No recipe" in window.sentence or "none with 90%" in window.sentence
+    assert "No recipe" in window.sentence or "none with 90 %" in window.sentence
     assert len(window.at_least(0.9)) == 0 and len(window.openers)
     with pytest.raises(Refusal, match="tolerance"):
         opt.window(5)
