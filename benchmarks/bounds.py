@@ -13,7 +13,7 @@ possible, both are more than a chooser can know. Printed beside the stored runs 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -104,13 +104,18 @@ def run(task: tuple[str, str, int, int, str, str | None]) -> dict[str, Any]:
     return {"kind": kind, "level": level, "seed": seed, **found}
 
 
-def stored(name: str, level: str, seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """Stored runs of ours on these labs, with the code as it is."""
+def stored(name: str, level: str, seeds: Sequence[int], limit: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Stored runs of ours on these labs under the same limit, with the code as it is."""
     traces = bench.Traces(name, fresh=range(0), ours="")
     found = []
     for text, trace in traces.known.items():
         key = bench.json.loads(text)
-        same = key["method"] == "mixwright" and key["level"] == level and key["seed"] in seeds
+        same = (
+            key["method"] == "mixwright"
+            and key["level"] == level
+            and key["seed"] in seeds
+            and limit.items() <= key.items()
+        )
         if same and key["code"].startswith(bench.code_hash()):
             found.append({"seed": key["seed"], **trace})
     return found
@@ -139,8 +144,12 @@ def main() -> None:
             print(row, file=sys.stderr, flush=True)
     table = pd.DataFrame(rows)
     for (kind, level), part in table.groupby(["kind", "level"], sort=False):
-        unit, name = ("trials", "sample_efficiency") if kind == "generator" else ("days", "lab_calendar")
-        ours = stored(name, level, part["seed"].tolist())
+        unit, name, limit = (
+            ("trials", "sample_efficiency", {"limit": LIMIT})
+            if kind == "generator"
+            else ("days", "lab_calendar", {"most_tests": most})
+        )
+        ours = stored(name, level, part["seed"].tolist(), limit)
         if unit == "trials":
             without = [len(run["tried"]) if run["tried"][-1] <= WITHIN else LIMIT for run in ours]
         else:
