@@ -4,7 +4,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 # PyTorch offers a CPU-only index; set TORCH_INDEX_URL to it to avoid the CUDA build.
 TORCH_INDEX := $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL),)
-# What is never imported need not be compiled: half of the set-up's time; what is, Python compiles at its first import.
+# What is never imported need not be compiled: half of the set-up's time. What is, Python compiles and keeps at its first import,
+# so that must not be forbidden: every process of the tests would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --no-compile --quiet --constraint constraints.txt
 
 .PHONY: demo test soak lint setup clean
