@@ -7,8 +7,8 @@
 `--most-tests` a campaign ends after so many cells: it is cheaper to compute, and says less, as one that ends early and wrong
 counts as 730 days though the lab had more than a year left. Ours runs on partial curves, stops and starts cells by its own
 advice. Peers run asynchronously on the same clock: (a) on the objective itself, cells run to their end; (b) on the capacity at
-cycle 25, cells stopped there; (c) stopped there too, and fed the outcome that our early evidence predicts. And one factor at a
-time.
+cycle 25, cells stopped there; (c) stopped there too, and fed the outcome that our early evidence predicts: as no cell of theirs
+teaches what comes after cycle 25, that has so far been (b) on another scale. And one factor at a time.
 Tuned on seeds 0-99, reported on 100-199.
 """
 
@@ -27,10 +27,11 @@ import pandas as pd
 from _peers import AHEAD, ON_THE_CLOCK, OneFactorAtATime, Peer, PeerChooser, identity
 from sample_efficiency import prints, stage_of
 
+from flows.rehearsal_calendar import Bench
+
 EARLY = 25
 HORIZON_DAYS = 730.0
-UNLIMITED = 10_000
-"""More cells than a mixer makes in 730 days."""
+UNLIMITED = Bench.most_tests
 OURS = "mixwright"
 TOOLS = ("ax", "baybe", "optuna-gp")
 METHODS = (OURS, *(f"{tool} ({kind})" for kind in "abc" for tool in TOOLS), "one factor at a time")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,21 +27,19 @@ from pydantic import (
 from campaign import materials, outcome, recipe, yaml_lines
 from campaign.errors import Refusal
 from campaign.names import nearest
+from campaign.slip import read_slip
 
 Evaluator = Literal["physics", "lab", "virtual-lab"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
-_SLIP = re.compile(r"\s*\d+(\.\d*)?\s*%?\s*")
-
 
 def _slip(given: float | str) -> float | str:
-    readable = _SLIP.fullmatch(given) is not None if isinstance(given, str) else 0 <= given < math.inf
-    if not readable:
-        raise ValueError(
-            f"how far off a batch may be mixed must read as 0.5, in the parameter's unit, or as 2%, not {given!r}"
-        )
+    try:
+        read_slip(given)
+    except Refusal as refusal:
+        raise ValueError(str(refusal)) from None  # pydantic adds the place
     return given
 
 

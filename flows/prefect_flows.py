@@ -41,7 +41,9 @@ def tick_flow(campaign: str, lab_file: str | None = None) -> str:
     return line
 
 
-def run_flow(progress: Progress | None = None, started: Callable[[], None] | None = None) -> Callable[..., str]:
+def run_flow(
+    progress: Progress | None = None, started: Callable[[], None] | None = None
+) -> Callable[[str, str | None], str]:
     """Make the flow that ticks a campaign file to its end; what it reports to stays out of Prefect's parameters.
 
     Args:

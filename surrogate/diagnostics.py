@@ -50,7 +50,9 @@ def diagnose(space: SearchSpace, belief: Belief, x: Floats, told: Floats, *, sig
         told=told, predicted=middle, p05=np.minimum(low, high), p95=np.maximum(low, high), z=z, flagged=belief.flagged
     )
     chance = ndtr(z)
-    inside = [float((np.abs(chance - 0.5) <= 0.5 * nominal).mean()) if len(told) else np.nan for nominal in COVERAGES]
+    # A flagged result was given a wide error afterwards: its interval missed it, whatever it holds now.
+    held = [(np.abs(chance - 0.5) <= 0.5 * nominal) & ~belief.flagged for nominal in COVERAGES]
+    inside = [float(rows.mean()) if len(told) else np.nan for rows in held]
     spread = float(((told - told.mean()) ** 2).sum()) if len(told) > 1 else 0.0
     r2 = 1.0 - float(((told - middle) ** 2).sum()) / spread if spread > 0 else np.nan
     without = float(belief.weights[belief.shares == 0.0].sum())

@@ -16,6 +16,7 @@ from scipy.stats import qmc
 
 from campaign.errors import Refusal
 from campaign.parameter import Category
+from campaign.slip import read_slip
 from campaign.space import SearchSpace
 from surrogate.belief import Belief
 
@@ -47,14 +48,11 @@ class Slips:
         for name, given in risk.items():
             if isinstance(space[name], Category):
                 raise Refusal(f"risk: {name} is a choice among names; only numbers slip")
-            percent = isinstance(given, str) and given.strip().endswith("%")
             try:
-                size = float(str(given).strip().removesuffix("%"))
-            except ValueError as error:
-                raise Refusal(f"risk of {name}: {given!r} is neither a number nor a percentage such as '2%'") from error
-            if not 0 <= size < np.inf:
-                raise Refusal(f"risk of {name}: {given!r} must be 0 or more")
-            (relative if percent else absolute)[name] = size / 100.0 if percent else size
+                size, share = read_slip(given)
+            except Refusal as refusal:
+                raise Refusal(f"risk of {name}: {refusal}") from None
+            (relative if share else absolute)[name] = size
         return cls(absolute, relative)
 
     def loss(self, belief: Belief, space: SearchSpace, x: Floats) -> Floats:

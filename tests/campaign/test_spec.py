@@ -67,7 +67,7 @@ def test_the_examples_are_read(name: str) -> None:
         ("seed: 3", "seed: 3\nseed: 4", 4, "stands twice"),
         ("seed: 3", "seed: 3\nspace2: &a [1]\nspace3: *a", 5, "aliases"),
         ("seed: 3", "seed: [3", 4, "not YAML"),
-        ("budget:", "risk: {speed_rpm: a lot}\nbudget:", 14, "must read as 0.5.*or as 2%.*a lot"),
+        ("budget:", "risk: {speed_rpm: a lot}\nbudget:", 14, "'a lot' must read as 0.5.*or as 2%"),
         ("budget:", "risk: {speed_rpm: -2}\nbudget:", 14, "must read as 0.5"),
         ("budget:", "risk: {sse: 2%}\nbudget:", 14, "sse is a choice among names.*speed_rpm, time_h"),
         ("budget:", "risk: {active_wt_pct: 0.5}\nbudget:", 14, "active_wt_pct is not varied in space"),
