@@ -21,10 +21,13 @@ import numpy as np
 import pandas as pd
 
 from campaign.space import SearchSpace
+from flows import advice
 from flows.early_evidence import Seen
+from flows.rehearsal_product import Product
 
 WORKER = Path(__file__).with_name("_peer_worker.py")
 ASYNC = Path(__file__).with_name("_peer_worker_async.py")
+EARLY = Path(__file__).with_name("_peer_worker_early.py")
 ON_THE_CLOCK = {"ax": "ax-async"}
 """Methods that need another setting where many trials are under way and none is back."""
 PEERS = ("ax", "baybe", "optuna-gp", "sobol", "random")
@@ -68,12 +71,14 @@ def versions() -> dict[str, str]:
 def identity(method: str) -> str:
     """Version and settings of a peer, for the key of its traces."""
     settings = hashlib.sha256(b"".join(path.read_bytes() for path in _workers(method))).hexdigest()[:8]
-    package = PACKAGES.get(method, "optuna")
+    package = PACKAGES.get(method.removesuffix("-early"), "optuna")
     return f"{package} {versions().get(package, 'unknown')}, settings {settings}"
 
 
 def _workers(method: str) -> list[Path]:
     """Files that a method is set up by; the last one is the program."""
+    if method.endswith("-early"):
+        return [WORKER, EARLY]
     return [WORKER, ASYNC] if method in ON_THE_CLOCK.values() else [WORKER]
 
 
@@ -108,8 +113,18 @@ class Peer:
     def ask(self) -> tuple[int, dict[str, Any]]:
         """The next recipe, on the steps that a mixer can set."""
         answer = self._say(op="ask")
-        snapped = self.space.snap(pd.DataFrame([answer["recipe"]]))
-        return int(answer["id"]), {str(name): value for name, value in snapped.iloc[0].items()}
+        return int(answer["id"]), self._snapped(answer["recipe"])
+
+    def ask_anew(
+        self, told: Sequence[tuple[Mapping[str, Any], float]], pending: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """The next recipe of a tool that is told everything with every question (methods that end in `-early`)."""
+        table = [[dict(recipe), None if np.isnan(value) else float(value)] for recipe, value in told]
+        return self._snapped(self._say(op="ask", told=table, pending=[dict(one) for one in pending])["recipe"])
+
+    def _snapped(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
+        snapped = self.space.snap(pd.DataFrame([recipe]))
+        return {str(name): value for name, value in snapped.iloc[0].items()}
 
     def tell(self, number: int, value: float) -> None:
         """What it gave; NaN = failed."""
@@ -160,6 +175,64 @@ class PeerChooser:
             return None
         best = max(good, key=lambda number: self.goal * good[number])
         return next(test.recipe for test in tests if test.number == best)
+
+
+class EarlyPeerChooser:
+    """A peer with our early evidence: of every cell it is told the outcome that its curve so far lets expect.
+
+    What it is told changes as cells run on. Cells are stopped by our advice too, where the best tried is the best value
+    told: a peer has no belief to ask. It recommends that one.
+    """
+
+    ahead = AHEAD
+
+    def __init__(self, peer: Peer, product: Product, *, goal: float = 1.0) -> None:
+        self.peer, self.product, self.goal = peer, product, goal
+        self.readouts, self.last_cycle = product.readouts, product.last_cycle
+        self.outcome, self.conditions = product.question.objective.outcome, product.question.conditions
+
+    def next(self, tests: Sequence[Seen], *, free: int) -> Mapping[str, Any]:
+        """Return the next recipe."""
+        del free
+        table = self.product.early.of(tests).table
+        values = dict(zip(table["number"], self.goal * table[self.outcome].astype(float), strict=True))
+        told = [(test.recipe, values[test.number]) for test in tests if test.number in values]
+        return self.peer.ask_anew(told, [test.recipe for test in tests if test.number not in values])
+
+    def _best(self, table: pd.DataFrame) -> Any:
+        """Row of the best value told of a cell."""
+        values = self.goal * table[self.outcome].astype(float)
+        return None if values.isna().all() else table.loc[values.idxmax()]
+
+    def stop(self, tests: Sequence[Seen], *, wanted: int = 0) -> list[int]:
+        """Return the running cells to stop, by our advice."""
+        if not any(test.state == "running" and len(test.discharge) > 1 for test in tests):
+            return []
+        told = self.product.early.of(tests)
+        best = self._best(self._cycled(told.table, tests))
+        current = float(self.conditions.get("current_mA_cm2", 0.67))
+        advised = advice.advise(
+            tests,
+            told,
+            advice.Best(float(best[self.outcome]), float(best[f"{self.outcome}_se"])),
+            objective=self.outcome,
+            sign=self.goal,
+            last_cycle=self.last_cycle,
+            cycle_days={test.number: advice.days_of_a_cycle(test.discharge, current) for test in tests},
+            wanted=wanted,
+        )
+        return [one.number for one in advised if one.stop]
+
+    @staticmethod
+    def _cycled(table: pd.DataFrame, tests: Sequence[Seen]) -> pd.DataFrame:
+        return table[table["number"].isin([test.number for test in tests if len(test.discharge)])]
+
+    def recommend(self, tests: Sequence[Seen]) -> Mapping[str, Any] | None:
+        """Return the recipe of the best value told of a cell."""
+        if not any(len(test.discharge) for test in tests):
+            return None
+        best = self._best(self._cycled(self.product.early.of(tests).table, tests))
+        return None if best is None else {name: best[name] for name in self.product.question.space.names}
 
 
 class OneFactorAtATime:

@@ -7,8 +7,8 @@
 `--most-tests` a campaign ends after so many cells: it is cheaper to compute, and says less, as one that ends early and wrong
 counts as 730 days though the lab had more than a year left. Ours runs on partial curves, stops and starts cells by its own
 advice. Peers run asynchronously on the same clock: (a) on the objective itself, cells run to their end; (b) on the capacity at
-cycle 25, cells stopped there; (c) stopped there too, and fed the outcome that our early evidence predicts: as no cell of theirs
-teaches what comes after cycle 25, that has so far been (b) on another scale. And one factor at a time.
+cycle 25, cells stopped there; (c) fed the outcome that our early evidence expects of every cell, from its first cycle on and as
+it changes, cells stopped by our advice. And one factor at a time.
 Tuned on seeds 0-99, reported on 100-199.
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 import _bench as bench
 import numpy as np
 import pandas as pd
-from _peers import AHEAD, ON_THE_CLOCK, OneFactorAtATime, Peer, PeerChooser, identity
+from _peers import AHEAD, ON_THE_CLOCK, EarlyPeerChooser, OneFactorAtATime, Peer, PeerChooser, identity
 from sample_efficiency import prints, stage_of
 
 from flows.rehearsal_calendar import Bench
@@ -40,7 +40,7 @@ METHODS = (OURS, *(f"{tool} ({kind})" for kind in "abc" for tool in TOOLS), "one
 def tool_of(method: str) -> str:
     """The peer behind a method, as it is run on the clock."""
     tool = method.split(" ")[0]
-    return ON_THE_CLOCK.get(tool, tool)
+    return f"{tool}-early" if method.endswith("(c)") else ON_THE_CLOCK.get(tool, tool)
 
 
 def chooser(method: str, stage: Any, seed: int) -> Any:
@@ -51,10 +51,12 @@ def chooser(method: str, stage: Any, seed: int) -> Any:
     final = _Value(stage)
     if method.startswith("one factor"):
         return OneFactorAtATime(stage.question.space, last_cycle=stage.last_cycle, value=final.at_the_end, goal=sign)
-    kind = method.split(" ")[1]
-    value = {"(a)": final.at_the_end, "(b)": final.as_at_25, "(c)": final.expected_at_25}[kind]
-    last = stage.last_cycle if kind == "(a)" else min(EARLY, stage.last_cycle)
-    return PeerChooser(Peer(tool_of(method), stage.question.space, seed), last_cycle=last, value=value, goal=sign)
+    peer = Peer(tool_of(method), stage.question.space, seed)
+    if method.endswith("(c)"):
+        return EarlyPeerChooser(peer, stage.product(seed=seed), goal=sign)
+    value = {"(a)": final.at_the_end, "(b)": final.as_at_25}[method.split(" ")[1]]
+    last = stage.last_cycle if method.endswith("(a)") else min(EARLY, stage.last_cycle)
+    return PeerChooser(peer, last_cycle=last, value=value, goal=sign)
 
 
 class _Value:
@@ -84,13 +86,6 @@ class _Value:
         whole = replace(test, discharge=held, state="ended")
         return float(self.early.of([whole]).table[self.outcome].iloc[0])
 
-    def expected_at_25(self, test: Any, tests: Any) -> float:
-        """The objective that our early evidence expects."""
-        if len(test.discharge) < min(EARLY, self.last_cycle):
-            return float("nan")
-        known = self.early.of(tests).table
-        return float(known.loc[known["number"].eq(test.number), self.outcome].iloc[0])
-
 
 def run(task: tuple[str, str, int, int, float, str, str | None]) -> dict[str, Any]:
     """One campaign of one method on one lab."""
@@ -103,7 +98,7 @@ def run(task: tuple[str, str, int, int, float, str, str | None]) -> dict[str, An
     made = chooser(method, stage, seed)
     played = play(lab, made, stage.bench(most_tests=most_tests))
     version = OURS
-    if isinstance(made, PeerChooser):
+    if isinstance(made, PeerChooser | EarlyPeerChooser):
         version = made.peer.version
         made.peer.close()
     reached = played.within()
@@ -129,6 +124,7 @@ def main() -> None:
         methods = [name for name in methods if name in (OURS, "optuna-gp (a)", "optuna-gp (b)", "one factor at a time")]
     clock = bench.hash_of("flows/rehearsal_calendar.py")
     early = bench.hash_of("flows/early_evidence.py", "surrogate/powder.py", "surrogate/readouts.py")
+    advised = bench.hash_of("flows/advice.py")
     chosen = bench.hash_of("flows/advice.py", "flows/lab_cost.py", "flows/rehearsal_product.py", "flows/stock.py")
     ours = f"{bench.code_hash()} {clock} {early} {chosen}"
     traces = bench.Traces("lab_calendar", fresh=bench.span(args.fresh), ours=ours)
@@ -146,8 +142,8 @@ def main() -> None:
         }
 
     def theirs(method: str) -> str:
-        """Only a peer that is told our early outcome depends on how it is worked out."""
-        told = f", early {early}" if method.endswith("(c)") else ""
+        """Only a peer that is told our early outcome depends on how it is worked out, and on how cells are stopped."""
+        told = f", early {early}, advice {advised}" if method.endswith("(c)") else ""
         return f"{identity(tool_of(method))}, {AHEAD} ahead, clock {clock}{told}"
 
     jobs = [(m, level, s) for level in levels for s in seeds for m in methods]
