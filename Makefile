@@ -9,7 +9,7 @@ TORCH_INDEX := $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL),)
 unexport PYTHONDONTWRITEBYTECODE
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --no-compile --quiet --constraint constraints.txt
 
-.PHONY: demo test soak lint setup clean
+.PHONY: demo test behaviour soak lint setup clean
 setup: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -31,7 +31,11 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+# Types are checked beside the tests: these wait often enough for a server or a browser.
+test: setup
+	$(MAKE) --no-print-directory -j 2 lint behaviour
+
+behaviour: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not soak' -n 2 --dist worksteal --durations 25
 
 soak: setup

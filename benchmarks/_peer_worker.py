@@ -3,6 +3,7 @@
     {"op": "open", "method": …, "space": {…}, "seed": …, "simulated": [[recipe, value], …]}   ->  {"version": …}
     {"op": "ask"}                                                        ->  {"id": …, "recipe": {…}}
     {"op": "tell", "id": …, "value": … or null}                          ->  {}
+    {"op": "recommend"}                ->  {"recipe": {…}, or null where the tool names but the best value it was told}
 
 Each tool is set up as its own documentation says; numbers are continuous, names are choices, larger is better.
 """
@@ -50,6 +51,10 @@ class Ax:
             self.client.mark_trial_failed(trial_index=number)
         else:
             self.client.complete_trial(trial_index=number, raw_data={"value": value})
+
+    def recommend(self) -> dict:
+        """Return the best recipe told, by its model, as is its default."""
+        return dict(self.client.get_best_parameterization()[0])
 
 
 class BayBE:
@@ -99,6 +104,9 @@ class BayBE:
         if value is not None:  # BayBE has no failed experiments
             self.campaign.add_measurements(self.pd.DataFrame([recipe | self.task | {"value": value}]))
 
+    def recommend(self) -> None:
+        """BayBE names no best recipe."""
+
 
 class Optuna:
     """https://optuna.readthedocs.io: ask and tell; GPSampler told that data are noisy."""
@@ -134,6 +142,9 @@ class Optuna:
         state = self.optuna.trial.TrialState.FAIL if value is None else None
         self.study.tell(self.trials.pop(number), value, state=state)
 
+    def recommend(self) -> None:
+        """A study's best trial is that of the best value told."""
+
 
 class Sobol(Optuna):
     """Quasi-random."""
@@ -154,21 +165,24 @@ class Random(Optuna):
 METHODS = {"ax": Ax, "baybe": BayBE, "baybe-transfer": BayBE, "optuna-gp": Optuna, "sobol": Sobol, "random": Random}
 
 
-def main() -> None:
+def main(methods: dict = METHODS) -> None:
     """Answer until the other side closes."""
     out, sys.stdout = sys.stdout, sys.stderr  # whatever a tool prints is no answer
     peer, recipes = None, {}
     for line in sys.stdin:
         message = json.loads(line)
+        told = {name: message[name] for name in ("told", "pending") if name in message}
         answer = {}
         if message["op"] == "open":
-            kind = METHODS[message["method"]]
+            kind = methods[message["method"]]
             peer = kind(message["space"], message["seed"], message.get("simulated") or [])
             answer = {"version": f"{kind.package} {version(kind.package)}"}
         elif message["op"] == "ask":
-            number, recipe = peer.ask()
+            number, recipe = peer.ask(**told)
             recipes[number] = recipe
             answer = {"id": number, "recipe": recipe}
+        elif message["op"] == "recommend":
+            answer = {"recipe": peer.recommend(**told)}
         else:
             peer.tell(message["id"], recipes.pop(message["id"]), message["value"])
         print(json.dumps(answer), file=out, flush=True)

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -82,6 +82,13 @@ def _workers(method: str) -> list[Path]:
     return [WORKER, ASYNC] if method in ON_THE_CLOCK.values() else [WORKER]
 
 
+class Known(TypedDict):
+    """All that a tool is told: recipes with their value (None = failed), and recipes under way."""
+
+    told: list[tuple[dict[str, Any], float | None]]
+    pending: list[dict[str, Any]]
+
+
 class Peer:
     """One run of one tool."""
 
@@ -115,12 +122,10 @@ class Peer:
         answer = self._say(op="ask")
         return int(answer["id"]), self._snapped(answer["recipe"])
 
-    def ask_anew(
-        self, told: Sequence[tuple[Mapping[str, Any], float]], pending: Sequence[Mapping[str, Any]]
-    ) -> dict[str, Any]:
-        """The next recipe of a tool that is told everything with every question (methods that end in `-early`)."""
-        table = [[dict(recipe), None if np.isnan(value) else float(value)] for recipe, value in told]
-        return self._snapped(self._say(op="ask", told=table, pending=[dict(one) for one in pending])["recipe"])
+    def recommend(self) -> dict[str, Any] | None:
+        """What the tool names the best; None where that is the recipe of the best value it was told."""
+        recipe = self._say(op="recommend")["recipe"]
+        return None if recipe is None else self._snapped(recipe)
 
     def _snapped(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
         snapped = self.space.snap(pd.DataFrame([recipe]))
@@ -137,8 +142,21 @@ class Peer:
         self.process.wait()
 
 
+class EarlyPeer(Peer):
+    """One run of a tool that is told everything with every question (methods that end in `-early`)."""
+
+    def ask_anew(self, known: Known) -> dict[str, Any]:
+        """The next recipe."""
+        return self._snapped(self._say(op="ask", **known)["recipe"])
+
+    def recommend_anew(self, known: Known) -> dict[str, Any] | None:
+        """What the tool names the best; None where that is the recipe of the best value it was told."""
+        recipe = self._say(op="recommend", **known)["recipe"]
+        return None if recipe is None else self._snapped(recipe)
+
+
 class PeerChooser:
-    """A peer on the virtual clock: asynchronous, told of a cell when it ends; recommends its best result."""
+    """A peer on the virtual clock: asynchronous, told of a cell when it ends; recommends what it names the best."""
 
     readouts: Sequence[int] = ()
     ahead = AHEAD
@@ -168,11 +186,14 @@ class PeerChooser:
         return []
 
     def recommend(self, tests: Sequence[Seen]) -> Mapping[str, Any] | None:
-        """Return the recipe of the best result."""
+        """Return what the tool names the best, or the recipe of the best result."""
         self._tell(tests)
         good = {number: value for number, value in self.told.items() if not np.isnan(value)}
         if not good:
             return None
+        named = self.peer.recommend()
+        if named is not None:
+            return named
         best = max(good, key=lambda number: self.goal * good[number])
         return next(test.recipe for test in tests if test.number == best)
 
@@ -181,12 +202,12 @@ class EarlyPeerChooser:
     """A peer with our early evidence: of every cell it is told the outcome that its curve so far lets expect.
 
     What it is told changes as cells run on. Cells are stopped by our advice too, where the best tried is the best value
-    told: a peer has no belief to ask. It recommends that one.
+    told of a cell: a peer has no belief to ask. It recommends what it names the best, else that one.
     """
 
     ahead = AHEAD
 
-    def __init__(self, peer: Peer, product: Product, *, goal: float = 1.0) -> None:
+    def __init__(self, peer: EarlyPeer, product: Product, *, goal: float = 1.0) -> None:
         self.peer, self.product, self.goal = peer, product, goal
         self.readouts, self.last_cycle = product.readouts, product.last_cycle
         self.outcome, self.conditions = product.question.objective.outcome, product.question.conditions
@@ -194,13 +215,20 @@ class EarlyPeerChooser:
     def next(self, tests: Sequence[Seen], *, free: int) -> Mapping[str, Any]:
         """Return the next recipe."""
         del free
+        return self.peer.ask_anew(self._known(tests))
+
+    def _known(self, tests: Sequence[Seen]) -> Known:
         table = self.product.early.of(tests).table
         values = dict(zip(table["number"], self.goal * table[self.outcome].astype(float), strict=True))
-        told = [(test.recipe, values[test.number]) for test in tests if test.number in values]
-        return self.peer.ask_anew(told, [test.recipe for test in tests if test.number not in values])
+        said = [(dict(test.recipe), values[test.number]) for test in tests if test.number in values]
+        return {
+            "told": [(recipe, None if np.isnan(value) else value) for recipe, value in said],
+            "pending": [dict(test.recipe) for test in tests if test.number not in values],
+        }
 
-    def _best(self, table: pd.DataFrame) -> Any:
-        """Row of the best value told of a cell."""
+    def _best(self, table: pd.DataFrame, tests: Sequence[Seen]) -> Any:
+        """Row of the best value told of a cell, None where there is none."""
+        table = table[table["number"].isin([test.number for test in tests if len(test.discharge)])]
         values = self.goal * table[self.outcome].astype(float)
         return None if values.isna().all() else table.loc[values.idxmax()]
 
@@ -209,7 +237,7 @@ class EarlyPeerChooser:
         if not any(test.state == "running" and len(test.discharge) > 1 for test in tests):
             return []
         told = self.product.early.of(tests)
-        best = self._best(self._cycled(told.table, tests))
+        best = self._best(told.table, tests)
         current = float(self.conditions.get("current_mA_cm2", 0.67))
         advised = advice.advise(
             tests,
@@ -223,15 +251,14 @@ class EarlyPeerChooser:
         )
         return [one.number for one in advised if one.stop]
 
-    @staticmethod
-    def _cycled(table: pd.DataFrame, tests: Sequence[Seen]) -> pd.DataFrame:
-        return table[table["number"].isin([test.number for test in tests if len(test.discharge)])]
-
     def recommend(self, tests: Sequence[Seen]) -> Mapping[str, Any] | None:
-        """Return the recipe of the best value told of a cell."""
+        """Return what the tool names the best, or the recipe of the best value told of a cell."""
         if not any(len(test.discharge) for test in tests):
             return None
-        best = self._best(self._cycled(self.product.early.of(tests).table, tests))
+        named = self.peer.recommend_anew(self._known(tests))
+        if named is not None:
+            return named
+        best = self._best(self.product.early.of(tests).table, tests)
         return None if best is None else {name: best[name] for name in self.product.question.space.names}
 
 

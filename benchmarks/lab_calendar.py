@@ -24,7 +24,7 @@ from typing import Any
 import _bench as bench
 import numpy as np
 import pandas as pd
-from _peers import AHEAD, ON_THE_CLOCK, EarlyPeerChooser, OneFactorAtATime, Peer, PeerChooser, identity
+from _peers import AHEAD, ON_THE_CLOCK, EarlyPeer, EarlyPeerChooser, OneFactorAtATime, Peer, PeerChooser, identity
 from sample_efficiency import prints, stage_of
 
 from flows.rehearsal_calendar import Bench
@@ -51,9 +51,10 @@ def chooser(method: str, stage: Any, seed: int) -> Any:
     final = _Value(stage)
     if method.startswith("one factor"):
         return OneFactorAtATime(stage.question.space, last_cycle=stage.last_cycle, value=final.at_the_end, goal=sign)
-    peer = Peer(tool_of(method), stage.question.space, seed)
     if method.endswith("(c)"):
-        return EarlyPeerChooser(peer, stage.product(seed=seed), goal=sign)
+        told_anew = EarlyPeer(tool_of(method), stage.question.space, seed)
+        return EarlyPeerChooser(told_anew, stage.product(seed=seed), goal=sign)
+    peer = Peer(tool_of(method), stage.question.space, seed)
     value = {"(a)": final.at_the_end, "(b)": final.as_at_25}[method.split(" ")[1]]
     last = stage.last_cycle if method.endswith("(a)") else min(EARLY, stage.last_cycle)
     return PeerChooser(peer, last_cycle=last, value=value, goal=sign)
