@@ -1,16 +1,18 @@
 """Advice on the cells under test: which to stop, with the chance that it could still be the best, and which run on.
 
 The same for the virtual clock and for a real lab. A cell is stopped for one of two reasons: its chance of being the best is
-gone; or a fresh batch waits for a channel, all are taken, and its running on would tell less of its region of recipes, a
-channel-day, than a fresh cell would. What a cell lacks its neighbours lack too (a knee that none of them has come to yet), and
-no number of fresh cells makes up for that: one that runs to its end tells it for all.
+gone; or a fresh batch waits for a channel, all are taken, and that chance is small, or its running on would tell less of its
+region of recipes, a channel-day, than a fresh cell beside it would. What a cell lacks its neighbours lack too (a knee that none
+of them has come to yet), and no number of fresh cells makes up for that: one that runs to its end tells it for all. That a
+fresh cell would tell more of another region is no cause to stop this one: what is promising but hardly known would be given up
+after a few cycles each time.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,8 @@ from flows.early_evidence import NOISE_SD, Evidence, Floats, Lacking, Seen
 Z95 = 1.645
 HOPELESS = 0.02
 """Chance of being the best under which a running cell is stopped."""
+WEAK = 0.1
+"""Chance of being the best under which a running cell gives its channel to a batch that waits [est]."""
 START_DAYS = 2.5
 """Channel-days that go by before a fresh cell runs: mixing, powder, hands [est]."""
 SHORTEST_DAYS = 1.0
@@ -125,7 +129,15 @@ def _make_room(
     cycle_days: Mapping[Any, float],
     room: int,
 ) -> dict[Any, Advice]:
-    """Stop those cells whose running on tells least a channel-day, where a fresh cell in the best region tells more."""
+    """Stop the weakest cells, then those beside which a fresh cell tells more a channel-day than their running on."""
+    weak = sorted(
+        (cell for cell in cells if found[cell.number].chance_best < WEAK), key=lambda c: found[c.number].chance_best
+    )
+    stopped = {
+        c.number: _stopped(found[c.number], f"less than {WEAK:.0%}, and a batch waits for a channel")
+        for c in weak[:room]
+    }
+    cells = [cell for cell in cells if cell.number not in stopped]
     top = max((found[cell.number].chance_best for cell in cells), default=0.0)
     worth = []
     for cell in cells:
@@ -137,18 +149,17 @@ def _make_room(
         left = max((last_cycle - len(cell.discharge)) * days, SHORTEST_DAYS)
         on = matters * (now - run_on) / left
         worth.append((on, matters * (now - beside) / (START_DAYS + FRESH_CYCLES * days), cell.number))
-    fresh = max((gain for _, gain, _ in worth), default=0.0)
-    stopped = {}
-    for on, _, number in sorted(worth, key=lambda item: item[0])[:room]:
-        if on < fresh:
-            before = found[number]
-            times = fresh / max(on, 1e-12)
-            told = f"{times:.1f} times more a day" if times < 1000 else "far more a day"
-            reason = f"{before.reason}; a batch waits for a channel, and a fresh cell tells {told}"
-            stopped[number] = Advice(
-                number, before.cycles, True, before.chance_best, before.expected, before.sd, reason
-            )
+    beaten = sorted((told for told in worth if told[0] < told[1]), key=lambda told: told[0])
+    for on, fresh, number in beaten[: room - len(stopped)]:
+        times = fresh / max(on, 1e-12)
+        more = f"{times:.1f} times more a day" if times < 1000 else "far more a day"
+        why = f"a batch waits for a channel, and a fresh cell of such a recipe tells {more}"
+        stopped[number] = _stopped(found[number], why)
     return stopped
+
+
+def _stopped(said: Advice, why: str) -> Advice:
+    return replace(said, stop=True, reason=f"{said.reason}; {why}")
 
 
 def _doubt_of_region(lacking: Lacking, number: Any) -> tuple[float, float, float]:

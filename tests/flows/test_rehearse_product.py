@@ -9,6 +9,7 @@ import pytest
 from campaign.recipe import complete
 from campaign.space import SearchSpace
 from campaign.spec import Lab, Objective
+from flows.advice import WEAK
 from flows.early_evidence import NOISE_SD, Seen, needed_cycle
 from flows.rehearsal_calendar import Bench, play
 from flows.rehearsal_product import Product, Switches
@@ -191,12 +192,21 @@ def test_a_rehearsal_mixes_no_more_than_the_stock_holds():
 
 def test_stopping_makes_room_once_the_first_cells_have_taught_what_early_cycles_mean():
     lab = OpenLab(FadingLab(), question())
-    cells = []
+    later = []
     for partial in (True, False):
         made = product(switches=Switches(partial_curves=partial))
-        played = play(lab, made, Bench(channels=2, most_tests=40, horizon_days=200.0))
-        cells.append(len(played.tests))
-    assert cells[0] > 1.3 * cells[1]
+        played = play(lab, made, Bench(channels=2, most_tests=40, horizon_days=300.0))
+        later.append(sum(150 < test.started_day < 300 for test in played.tests))
+    assert later[0] > 1.5 * later[1]
+
+
+def test_a_weak_cell_gives_way_to_a_batch_that_waits_and_only_then():
+    known = [cell(10 + k, t, 100, "ended") for k, t in enumerate((5.8, 5.9, 6.0, 6.0, 6.1, 6.2))]
+    running = [cell(1, 6.0, 10), cell(2, 6.1, 10), cell(3, 4.5, 10), cell(4, 7.8, 10)]
+    assert not any(a.stop for a in product().advise([*known, *running]))
+    stopped = [a for a in product().advise([*known, *running], wanted=2) if a.stop]
+    assert [a.number for a in stopped] == [3, 4]
+    assert all(a.chance_best < WEAK and "less than 10%, and a batch waits" in a.reason for a in stopped)
 
 
 def test_the_cycle_that_an_objective_needs():
