@@ -22,7 +22,7 @@ import pandas as pd
 
 from campaign.space import SearchSpace
 from flows import advice
-from flows.early_evidence import Seen
+from flows.early_evidence import Evidence, Seen
 from flows.rehearsal_product import Product
 
 WORKER = Path(__file__).with_name("_peer_worker.py")
@@ -211,6 +211,14 @@ class EarlyPeerChooser:
         self.peer, self.product, self.goal = peer, product, goal
         self.readouts, self.last_cycle = product.readouts, product.last_cycle
         self.outcome, self.conditions = product.question.objective.outcome, product.question.conditions
+        self.last: tuple[Any, Evidence] | None = None
+
+    def _evidence(self, tests: Sequence[Seen]) -> Evidence:
+        """What the cells say; the same cells are asked about several times in a row."""
+        key = tuple((test.number, len(test.discharge), test.state, bool(test.powder)) for test in tests)
+        if self.last is None or self.last[0] != key:
+            self.last = (key, self.product.early.of(tests))
+        return self.last[1]
 
     def next(self, tests: Sequence[Seen], *, free: int) -> Mapping[str, Any]:
         """Return the next recipe."""
@@ -218,7 +226,7 @@ class EarlyPeerChooser:
         return self.peer.ask_anew(self._known(tests))
 
     def _known(self, tests: Sequence[Seen]) -> Known:
-        table = self.product.early.of(tests).table
+        table = self._evidence(tests).table
         values = dict(zip(table["number"], self.goal * table[self.outcome].astype(float), strict=True))
         said = [(dict(test.recipe), values[test.number]) for test in tests if test.number in values]
         return {
@@ -236,7 +244,7 @@ class EarlyPeerChooser:
         """Return the running cells to stop, by our advice."""
         if not any(test.state == "running" and len(test.discharge) > 1 for test in tests):
             return []
-        told = self.product.early.of(tests)
+        told = self._evidence(tests)
         best = self._best(told.table, tests)
         current = float(self.conditions.get("current_mA_cm2", 0.67))
         advised = advice.advise(
@@ -258,7 +266,7 @@ class EarlyPeerChooser:
         named = self.peer.recommend_anew(self._known(tests))
         if named is not None:
             return named
-        best = self._best(self.product.early.of(tests).table, tests)
+        best = self._best(self._evidence(tests).table, tests)
         return None if best is None else {name: best[name] for name in self.product.question.space.names}
 
 
