@@ -10,11 +10,15 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from models.virtual_lab import Level
 
 HERE = Path(__file__).resolve().parent
 CAMPAIGN = HERE / "_campaign.yaml"
@@ -38,6 +42,16 @@ def arguments(text: str | None, *, seeds: str) -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--json", type=Path)
     return parser
+
+
+def level_of(text: str) -> Level:
+    """The level of that name."""
+    from models.virtual_lab import LEVELS
+
+    for level in LEVELS:
+        if text == level:
+            return level
+    sys.exit(f"no level of virtual labs is called {text!r}: there are {', '.join(LEVELS)}")
 
 
 def span(text: str) -> range:
@@ -120,7 +134,7 @@ def hash_of(*names: str) -> str:
     return hashlib.sha256(b"".join((HERE.parent / name).read_bytes() for name in names)).hexdigest()[:16]
 
 
-def ratio(ours: Sequence[float], theirs: Sequence[float], *, draws: int = 4000) -> tuple[float, float, float]:
+def ratio(ours: ArrayLike, theirs: ArrayLike, *, draws: int = 4000) -> tuple[float, float, float]:
     """Ratio of means with its paired bootstrap 90 % interval."""
     a, b = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
     rows = np.random.default_rng(0).integers(len(a), size=(draws, len(a)))

@@ -238,7 +238,7 @@ class EarlyPeerChooser:
         """Row of the best value told of a cell, None where there is none."""
         table = table[table["number"].isin([test.number for test in tests if len(test.discharge)])]
         values = self.goal * table[self.outcome].astype(float)
-        return None if values.isna().all() else table.loc[values.idxmax()]
+        return None if values.isna().all() else table.iloc[int(np.nanargmax(values))]
 
     def stop(self, tests: Sequence[Seen], *, wanted: int = 0) -> list[int]:
         """Return the running cells to stop, by our advice."""
@@ -301,7 +301,9 @@ class OneFactorAtATime:
                 np.clip(np.linspace(centre - half, centre + half, self.levels), parameter.low, parameter.high)
             )
         table = self.space.snap(pd.DataFrame([self.base | {parameter.name: value} for value in values]))
-        self.queue = [dict(row) for row in table.drop_duplicates().to_dict("records")]
+        self.queue = [
+            {str(name): value for name, value in row.items()} for row in table.drop_duplicates().to_dict("records")
+        ]
 
     def next(self, tests: Sequence[Seen], *, free: int) -> Mapping[str, Any] | None:
         """Return the next recipe."""

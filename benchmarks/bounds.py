@@ -12,6 +12,7 @@ possible, both are more than a chooser can know. Printed beside the stored runs 
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -39,7 +40,7 @@ def worlds(stage: Any, level: str) -> Any:
     if level not in _WORLDS:
         question = stage.question
         labs = [
-            VirtualLab(seed, level, question=question, materials=stage.materials)
+            VirtualLab(seed, bench.level_of(level), question=question, materials=stage.materials)
             for seed in range(FIRST_WORLD, FIRST_WORLD + WORLDS)
         ]
         _WORLDS[level] = on_grid(question.space, lambda recipes: np.stack([lab.truth(recipes) for lab in labs]))
@@ -109,7 +110,7 @@ def stored(name: str, level: str, seeds: Sequence[int], limit: Mapping[str, int]
     traces = bench.Traces(name, fresh=range(0), ours="")
     found = []
     for text, trace in traces.known.items():
-        key = bench.json.loads(text)
+        key = json.loads(text)
         same = (
             key["method"] == "mixwright"
             and key["level"] == level
@@ -149,9 +150,9 @@ def main() -> None:
             if kind == "generator"
             else ("days", "lab_calendar", {"most_tests": most})
         )
-        ours = stored(name, level, part["seed"].tolist(), limit)
+        ours = stored(name, str(level), part["seed"].tolist(), limit)
         if unit == "trials":
-            without = [len(run["tried"]) if run["tried"][-1] <= WITHIN else LIMIT for run in ours]
+            without: list[float] = [len(run["tried"]) if run["tried"][-1] <= WITHIN else LIMIT for run in ours]
         else:
             without = [HORIZON_DAYS if run["days"] is None else run["days"] for run in ours]
         print(

@@ -65,7 +65,8 @@ def _held_out(space: Any, recommended: dict[str, Any]) -> pd.DataFrame:
     moved = np.clip(centre + 0.1 * numeric * np.random.default_rng(2).standard_normal(centre.shape), 0, None)
     near = space.decode(np.where(numeric, np.minimum(moved, 1.0), moved))
     near = near[space.feasible(near)].drop_duplicates().head(HELD_OUT // 2)
-    return pd.concat([anywhere, near], ignore_index=True)
+    held: pd.DataFrame = pd.concat([anywhere, near], ignore_index=True)
+    return held
 
 
 def main() -> None:
@@ -73,7 +74,8 @@ def main() -> None:
     parser = bench.arguments(__doc__, seeds="100-119")
     parser.set_defaults(levels="biased")
     args = parser.parse_args()
-    seeds, stages = bench.span(args.seeds), STAGES
+    seeds = bench.span(args.seeds)
+    stages: tuple[int, ...] = STAGES
     if args.quick:
         seeds, stages = seeds[:2], (10, 20)
     tasks = [(level, seed, stages, args.campaign, args.lab) for level in args.levels.split(",") for seed in seeds]
@@ -90,7 +92,7 @@ def main() -> None:
     print(_by_stated(table).round(3).to_string())
     bench.picture("calibration", lambda figure: _draw(figure, shown.reset_index()))
     goals = []
-    for (level, trials), row in shown.iterrows():
+    for (level, trials), row in zip(shown.index.tolist(), shown.to_dict("records"), strict=True):
         goals.append(bench.goal(f"{level}: coverage after {trials} trials", row["covered"], 0.80, sense=">="))
         goals.append(bench.goal(f"{level}: coverage after {trials} trials, not too wide", row["covered"], 0.97))
     off = float(abs(table["stated"].mean() - table["happened"].mean()))

@@ -125,7 +125,8 @@ def alone(kind: str, path: Path) -> list[float]:
     ended = subprocess.run(
         [sys.executable, "-c", _TIMED.format(setup=ALONE[kind]), str(path)], capture_output=True, text=True, check=True
     )
-    return json.loads(ended.stdout.splitlines()[-1])
+    figures: list[float] = json.loads(ended.stdout.splitlines()[-1])
+    return figures
 
 
 def ours(path: Path) -> tuple[list[float], float]:

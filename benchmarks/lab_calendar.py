@@ -14,6 +14,7 @@ Tuned on seeds 0-99, reported on 100-199.
 
 from __future__ import annotations
 
+import json
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -157,7 +158,7 @@ def main() -> None:
                 print(f"{job}: day {trace['days']}, {trace['used']} cells", file=sys.stderr, flush=True)
     rows = []
     for method, level, seed in jobs:
-        trace = traces.known[bench.json.dumps(key_of(method, level, seed), sort_keys=True)]
+        trace = traces.known[json.dumps(key_of(method, level, seed), sort_keys=True)]
         reached = trace["days"] is not None
         rows.append(
             {
@@ -192,12 +193,12 @@ def report(rows: pd.DataFrame, most: int) -> list[dict[str, Any]]:
         if OURS not in days:
             continue
         for kind, bound in (("(a)", 1 / 5), ("(b)", 1 / 2), ("(c)", 2 / 3), ("time", 1 / 20)):
-            peers = [name for name in days if name.endswith(kind)]
+            peers = [str(name) for name in days if str(name).endswith(kind)]
             if peers:
                 best = min(peers, key=lambda name: days[name].mean())
                 centre, _, high = bench.ratio(days[OURS], days[best])
                 goals.append(bench.goal(f"{level}: days over {best}", centre, bound, high=high))
-        peers = [name for name in cells if name != OURS and not name.startswith("one factor")]
+        peers = [str(name) for name in cells if name != OURS and not str(name).startswith("one factor")]
         if peers:
             best = min(peers, key=lambda name: cells[name].mean())
             centre, _, high = bench.ratio(cells[OURS], cells[best])

@@ -29,11 +29,14 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 import numpy as np  # noqa: E402 - after the thread count is set
 import pandas as pd  # noqa: E402 - after the thread count is set
+from numpy.typing import NDArray  # noqa: E402 - after the thread count is set
 
 LIMIT = 60
 WITHIN = 0.05
 DRAWS = 64
-Function = Callable[[pd.DataFrame], np.ndarray]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+Function = Callable[[pd.DataFrame], Floats]
 
 
 @dataclass(frozen=True)
@@ -50,14 +53,15 @@ class Problem:
 # ---- families: each is a formula with parameters, of a table on the unit scale ------------------------------------
 
 
-def dose_ridge(u: np.ndarray, name: np.ndarray, p: np.ndarray, names: np.ndarray) -> np.ndarray:
+def dose_ridge(u: Floats, name: Ints, p: Floats, names: Floats) -> Floats:
     """Rises with the dose (time x speed^p), collapses beyond; best share inside."""
     speed, hours, share = 400 + 1600 * u[:, 0], 0.5 + 11.5 * u[:, 1], u[:, 2]
     dose = hours * (speed / 2000) ** (2.2 * p[0])
     made = 1 - np.exp(-((dose / (2.2 * p[1])) ** 1.5))
     kept = np.exp(-((dose / (9.0 * p[2])) ** 3))
     filled = np.exp(-(((share - 0.4 * p[3]) / 0.3) ** 2))
-    return 100 * made * kept * filled * names[name]
+    value: Floats = 100 * made * kept * filled * names[name]
+    return value
 
 
 HARTMANN_A = np.array([[10, 3, 17, 3.5], [0.05, 10, 17, 0.1], [3, 3.5, 1.7, 10], [17, 8, 0.05, 10]])
@@ -67,40 +71,44 @@ HARTMANN_P = np.array(
 HARTMANN_C = np.array([1.0, 1.2, 3.0, 3.2])
 
 
-def hartmann_names(u: np.ndarray, name: np.ndarray, p: np.ndarray, names: np.ndarray) -> np.ndarray:
+def hartmann_names(u: Floats, name: Ints, p: Floats, names: Floats) -> Floats:
     """Hartmann's four-dimensional function, moved, times a factor a name."""
     moved = u + 0.25 * (p[None, :4] - 1)
     bumps = np.exp(-(HARTMANN_A[None] * (moved[:, None, :] - HARTMANN_P[None]) ** 2).sum(2))
-    return 30 * (bumps @ HARTMANN_C) * names[name]
+    value: Floats = 30 * (bumps @ HARTMANN_C) * names[name]
+    return value
 
 
-def cliff(u: np.ndarray, name: np.ndarray, p: np.ndarray, names: np.ndarray) -> np.ndarray:
+def cliff(u: Floats, name: Ints, p: Floats, names: Floats) -> Floats:
     """Rises to an edge and falls off; the edge differs a little by name."""
     load = 0.6 * u[:, 0] + 0.4 * u[:, 1]
     edge = 0.65 * p[0] * (1 + 0.1 * (name % 3 - 1))
     ok = 1 / (1 + np.exp((load - edge) / 0.015))
-    return (
+    value: Floats = (
         100
         * (0.15 + 0.85 * (load / edge).clip(0, 1.2) ** (2 * p[1]))
         * ok
         * np.exp(-(((u[:, 2] - 0.55 * p[2]) / 0.35) ** 2))
         * names[name]
     )
+    return value
 
 
-def deceptive(u: np.ndarray, name: np.ndarray, p: np.ndarray, names: np.ndarray) -> np.ndarray:
+def deceptive(u: Floats, name: Ints, p: Floats, names: Floats) -> Floats:
     """A broad hill, and a higher narrow one elsewhere."""
     broad = 70 * np.exp(-(((u - 0.25 * p[None, :3]) / 0.5) ** 2).sum(1))
     peak = 100 * np.exp(-(((u - np.array([0.75, 0.7, 0.6]) * p[None, :3]) / 0.25) ** 2).sum(1))
-    return np.maximum(broad, peak) * names[name]
+    value: Floats = np.maximum(broad, peak) * names[name]
+    return value
 
 
-def many_names(u: np.ndarray, name: np.ndarray, p: np.ndarray, names: np.ndarray) -> np.ndarray:
+def many_names(u: Floats, name: Ints, p: Floats, names: Floats) -> Floats:
     """The name decides nearly all."""
-    return 100 * names[name] * np.exp(-(((u - 0.5 * p[None, :2]) / 0.5) ** 2).sum(1))
+    value: Floats = 100 * names[name] * np.exp(-(((u - 0.5 * p[None, :2]) / 0.5) ** 2).sum(1))
+    return value
 
 
-FAMILIES: dict[str, tuple[Callable[..., np.ndarray], list[tuple[str, float, float]], int, float]] = {
+FAMILIES: dict[str, tuple[Callable[..., Floats], list[tuple[str, float, float]], int, float]] = {
     "dose ridge": (dose_ridge, [("speed_rpm", 400, 2000), ("time_h", 0.5, 12), ("active_wt_pct", 15, 40)], 6, 0.3),
     "hartmann": (hartmann_names, [(f"x{i}", 0, 1) for i in range(4)], 4, 0.3),
     "cliff": (cliff, [(f"x{i}", 0, 1) for i in range(3)], 4, 0.2),
@@ -109,7 +117,7 @@ FAMILIES: dict[str, tuple[Callable[..., np.ndarray], list[tuple[str, float, floa
 }
 
 
-def field(seed: int, d: int, n_names: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def field(seed: int, d: int, n_names: int) -> Callable[[Floats, Ints], Floats]:
     """A smooth random function of unit sd over the cube, other for each name but for a shared half."""
     rng = np.random.default_rng([seed, 99])
     waves, phases = rng.normal(size=(60, d)) * 2.5, rng.uniform(0, 2 * np.pi, 60)
@@ -133,15 +141,15 @@ def draw_problem(family: str, level: str, seed: int) -> Problem:
     ensemble_names = nominal_names * np.exp(0.15 * rng.normal(size=(DRAWS, n_names)))
     turned = level == "wrong"
 
-    def read(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    def read(table: pd.DataFrame) -> tuple[Floats, Ints]:
         u = np.column_stack([(table[a].to_numpy(float) - low) / (high - low) for a, low, high in axes])
         return u, np.array([labels.index(s) for s in table["sse"]])
 
-    def truth(table: pd.DataFrame) -> np.ndarray:
+    def truth(table: pd.DataFrame) -> Floats:
         u, name = read(table)
         return formula(u, name, true_parameters, true_names) * np.exp(size * wiggle(u, name) - size**2 / 2)
 
-    def prior(table: pd.DataFrame) -> np.ndarray:
+    def prior(table: pd.DataFrame) -> Floats:
         u, name = read(table)
         names = ensemble_names
         if turned:
@@ -162,7 +170,7 @@ def dense_best(truth: Function, axes: list[tuple[str, float, float]], labels: li
     """The noise-free maximum: 40 000 random recipes, then ever closer around the best."""
     rng = np.random.default_rng(0)
 
-    def table(u: np.ndarray, names: np.ndarray) -> pd.DataFrame:
+    def table(u: Floats, names: Floats) -> pd.DataFrame:
         return pd.DataFrame({a: lo + (hi - lo) * u[:, i] for i, (a, lo, hi) in enumerate(axes)} | {"sse": names})
 
     u, names = rng.random((40000, len(axes))), np.array(labels)[rng.integers(len(labels), size=40000)]
@@ -178,7 +186,7 @@ def dense_best(truth: Function, axes: list[tuple[str, float, float]], labels: li
 # ---- noise and choosers -------------------------------------------------------------------------------------------
 
 
-def measure(truth: np.ndarray, noise: str, rng: np.random.Generator) -> np.ndarray:
+def measure(truth: Floats, noise: str, rng: np.random.Generator) -> Floats:
     """`quiet`: 2 %. `lab`: batch 12 % and cell 5 %, 5 % of cells fail, 3 % are outliers."""
     draws = rng.normal(size=(len(truth), 2))
     fate, low = rng.random(len(truth)), rng.uniform(0.2, 0.6, len(truth))
@@ -196,7 +204,8 @@ def run_ours(problem: Problem, seed: int, noise: str, *, with_prior: bool, limit
         problem.space, "max", prior=problem.prior if with_prior else None, seed=seed, descriptors=problem.descriptors
     )
     rng = np.random.default_rng([seed, 5])
-    best, trust = [], []
+    best: list[float] = []
+    trust: list[float] = []
     start = time.perf_counter()
     for _ in range(limit):
         recipes = opt.ask(1)

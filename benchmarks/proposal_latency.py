@@ -114,7 +114,8 @@ def baybe(problem: Problem, recipes: pd.DataFrame, values: np.ndarray) -> Ask:
     ]
     campaign = Campaign(BaybeSpace.from_product(parameters), NumericalTarget("value").to_objective())
     campaign.add_measurements(recipes.assign(value=values))
-    return campaign.recommend
+    ask: Ask = campaign.recommend
+    return ask
 
 
 METHODS: dict[str, tuple[str, Callable[..., Ask]]] = {

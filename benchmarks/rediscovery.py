@@ -73,10 +73,10 @@ def _told(question: Any, physics: Any, rows: pd.DataFrame) -> Any:
     optimiser = Optimiser(question.space, "max", prior=physics, seed=7, descriptors=dict(question.space.descriptors))
     same = {"active": "S", "loading_mg_cm2": 4, "current_mA_cm2": 0.67, "stack_pressure_MPa": 70, "anode": "Li-In"}
     kept = rows[
-        rows["observable"].eq("discharge_areal_capacity") & rows["cycle"].eq(cycle_of(question.objective.outcome))
+        rows["observable"].eq("discharge_areal_capacity") & (rows["cycle"] == cycle_of(question.objective.outcome))
     ]
     for column, value in same.items():
-        kept = kept[kept[column].eq(value)]
+        kept = kept[kept[column] == value]
     kept = kept[kept["premill_h"].fillna(0).eq(0) & kept["heat_h"].fillna(0).eq(0) & kept["relation"].eq("=")]
     recipes = kept[list(question.space.names)].reset_index(drop=True)
     inside = question.space.feasible(question.space.snap(recipes)) if len(recipes) else np.zeros(0, bool)

@@ -10,6 +10,7 @@ transfer-learning source. Tuned on seeds 0-99, reported on 100-199. Peers: see _
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -33,9 +34,9 @@ def stage_of(campaign: str, level: str, lab: str | None) -> Any:
 
     one_thread()
     if (campaign, lab) not in _STAGES:
-        _STAGES[campaign, lab] = Stage(Setting(campaign, level, lab))
+        _STAGES[campaign, lab] = Stage(Setting(campaign, bench.level_of(level), lab))
     stage = _STAGES[campaign, lab]
-    stage.setting = Setting(campaign, level, lab)
+    stage.setting = Setting(campaign, bench.level_of(level), lab)
     return stage
 
 
@@ -48,7 +49,9 @@ def prints(seeds: Sequence[int], level: str, campaign: str, lab_file: str | None
     _, materials, question = read_question(campaign)
     cycle = last_cycle(question)
     return {
-        seed: print_of(open_lab(seed, level, question=question, materials=materials, file=lab_file), cycle)
+        seed: print_of(
+            open_lab(seed, bench.level_of(level), question=question, materials=materials, file=lab_file), cycle
+        )
         for seed in seeds
     }
 
@@ -166,7 +169,7 @@ def main() -> None:
                 print(f"{key['level']} lab {key['seed']} {key['method']}: {told}", file=sys.stderr, flush=True)
     rows = []
     for (method, level, seed), key in zip(tasks, keys, strict=True):
-        trace = traces.known[bench.json.dumps(key, sort_keys=True)]
+        trace = traces.known[json.dumps(key, sort_keys=True)]
         reached = trace["tried"][-1] <= WITHIN
         rows.append(
             {"level": level, "seed": seed, "method": method, "trials": len(trace["tried"]) if reached else limit,
@@ -209,11 +212,13 @@ def report(rows: pd.DataFrame, limit: int) -> list[dict[str, Any]]:
     print(shown.round(3).to_string())
     bench.picture("sample_efficiency", lambda figure: _draw(figure, rows, limit))
     goals = []
-    wide = {level: part.pivot(index="seed", columns="method", values="trials") for level, part in rows.groupby("level")}
+    wide = {
+        str(level): part.pivot(index="seed", columns="method", values="trials") for level, part in rows.groupby("level")
+    }
     for level, table in wide.items():
         if OURS[0] not in table:
             continue
-        alone = [name for name in table if name in PEERS]
+        alone = [str(name) for name in table if name in PEERS]
         if alone:
             best = min(alone, key=lambda name: table[name].mean())
             centre, _, high = bench.ratio(table[OURS[0]], table[best])
