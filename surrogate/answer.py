@@ -28,7 +28,7 @@ STOP_BELOW = 0.1
 STOP_DOUBT = 1.2
 """How much wider than stated beliefs are taken to be in asking what may yet be gained [est]: the best of many recipes draws on
 the tails, where a process is too sure of itself. After 10 to 40 trials on tune labs 0-9 a gain of 2 % was there in 88 % of looks;
-stated were 81 % with 1, 89 % with 1.2, 94 % with 1.5 (`benchmarks/calibration.py --seeds 0-9`)."""
+stated were 81 % with 1, 88 % with 1.2, 94 % with 1.5 (40 looks; `benchmarks/calibration.py --seeds 0-9` with it changed)."""
 
 
 @dataclass(frozen=True)
