@@ -33,6 +33,13 @@ DOUBT = 1.5
 itself, as its kernel, shares and scale are the best of a few shapes and the truth is none of them. With 60 trials each
 10 of 10 tune labs were found (`sample_efficiency.py --seeds 0-9 --levels biased --methods mixwright`; 1.25 on all that is
 believed: 9; 1: 7); stated so wide, even a well-known space would have no window."""
+STUCK_DOUBT = 3.5
+"""The same where next to nothing seems left to be gained [est]: what is still to be found is then where the belief is wrong, and
+a long campaign would go on for a year around the best recipe it knows. What it did on tune labs: docs/virtual_labs.md."""
+WORTH_TRYING = 0.06
+"""Mean gain, in sd of one measurement, below which that is so [est]: hundreds of trials would not show it."""
+FEWEST_BEFORE_STUCK = 60
+"""Results before that is asked [est]: from 12 on it gained nothing within 60 trials on tune labs."""
 DRAWS = 512
 """Joint draws that finalists are judged by."""
 FINALISTS = 300
@@ -142,6 +149,10 @@ class Pick:
     """Chance that it is better than the best of what is tried and under way."""
     gain: float = np.nan
     """Median improvement over that where it is better, in the outcome's unit; for a replicate, what knowing better is worth."""
+    expected: float = np.nan
+    """Mean improvement over that, 0 where it is worse, on the belief's scale."""
+    stuck: bool = False
+    """Whether beliefs were doubted more for it, as next to nothing seemed left to be gained."""
     other: float = np.nan
     """For a replicate: what the best new recipe would have been worth in the same coin."""
 
@@ -152,8 +163,28 @@ def choose(situation: Situation, n: int, *, seed: int) -> list[Pick]:
     One pick after the other, each knowing those before as pending; every draw follows from the seed, and torch's global
     chance is left as it was.
     """
+    picks = _chosen(_doubted(situation, DOUBT), n, seed=seed)
+    if not _stuck(situation, picks):
+        return picks
+    return [replace(pick, stuck=True) for pick in _chosen(_doubted(situation, STUCK_DOUBT), n, seed=seed)]
+
+
+def _doubted(situation: Situation, factor: float) -> Situation:
+    """Return the situation with every belief wider by a factor."""
+    return replace(situation, beliefs={name: b.widened(factor) for name, b in situation.beliefs.items()})
+
+
+def _stuck(situation: Situation, picks: list[Pick]) -> bool:
+    """Return whether the best of the picks promises next to nothing, though much was tried."""
+    if len(situation.goals.objectives) > 1 or situation.only or len(situation.tried) < FEWEST_BEFORE_STUCK:
+        return False
+    noise_sd = situation.beliefs[situation.wanted[0]].noise_sd
+    return bool(picks) and picks[0].kind == "improve" and picks[0].expected < WORTH_TRYING * noise_sd
+
+
+def _chosen(situation: Situation, n: int, *, seed: int) -> list[Pick]:
+    """Return n recipes, beliefs being taken as wide as the situation has them."""
     rng = np.random.default_rng(seed)
-    situation = replace(situation, beliefs={name: b.widened(DOUBT) for name, b in situation.beliefs.items()})
     finalists = promising(situation, rng, at_least=2 * n)
     if not len(finalists):
         return []
@@ -205,7 +236,8 @@ def _improving(situation: Situation, finalists: Floats, n: int, rng: np.random.G
         gain = np.logaddexp(0.0, (draws[:, :m] - np.maximum(best, floor)[:, None]) / SMOOTH).mean(axis=0)
         j = int(np.argmax(np.where(left, np.log(gain + 1e-300) + penalty, -np.inf)))
         margin = belief.warp.back(np.maximum(draws[:, j], floor)) - belief.warp.back(np.maximum(best, floor))
-        picks.append(_promise(finalists[j], margin))
+        expected = float(np.maximum(draws[:, j] - np.maximum(best, floor), 0.0).mean())
+        picks.append(replace(_promise(finalists[j], margin), expected=expected))
         best, left[j] = np.maximum(best, draws[:, j]), False
     return picks
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from campaign.parameter import Category, Numeric
-from surrogate.chooser import Pick, Situation, best_tried
+from surrogate.chooser import STUCK_DOUBT, Pick, Situation, best_tried
 
 TELLING = 1.0
 """Views with and without the prior that lie this many sd apart are worth naming as a test."""
@@ -36,6 +36,8 @@ def reason(pick: Pick, situation: Situation, sign: float) -> str:
         f"{predicted[0].upper()}{predicted[1:]} against {best:.4g} believed of the best so far: better with a chance of "
         f"{pick.chance:.0%}, then by {pick.gain:.3g}"
     )
+    if pick.stuck:
+        sentence += f" (doubting the belief {STUCK_DOUBT:.2g} times as much as stated, as by it next to nothing is left to gain)"
     return sentence + _test(situation, x, sign) + "."
 
 
