@@ -26,7 +26,7 @@ def table(results: Sequence[LabResult]) -> pd.DataFrame:
             "cells": [np.nan if result.cells is None else float(result.cells) for result in results],
             "ended_day": [result.ended_day for result in results],
             "cells_used": [result.cells_used for result in results],
-            "regret_pct": [100 * result.regret for result in results],
+            "regret_pct": [round(100 * result.regret, 4) + 0.0 for result in results],  # no 1e-14, no -0
             "lab_best": [result.best for result in results],
         }
     )
