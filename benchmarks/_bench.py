@@ -106,6 +106,10 @@ class Traces:
         """A stored trace, or None."""
         return None if key["seed"] in self.fresh else self.known.get(json.dumps(key, sort_keys=True))
 
+    def of(self, key: Mapping[str, Any]) -> Any:
+        """The trace of a key that was stored or put."""
+        return self.known[json.dumps(key, sort_keys=True)]
+
     def put(self, key: Mapping[str, Any], trace: Any) -> None:
         """Store a trace; the last one of a key counts."""
         self.known[json.dumps(key, sort_keys=True)] = trace
@@ -132,6 +136,16 @@ def code_hash() -> str:
 def hash_of(*names: str) -> str:
     """Hash of some files of the repo."""
     return hashlib.sha256(b"".join((HERE.parent / name).read_bytes() for name in names)).hexdigest()[:16]
+
+
+CLOCK = ("flows/rehearsal_calendar.py",)
+EARLY = ("flows/early_evidence.py", "surrogate/powder.py", "surrogate/readouts.py")
+CHOSEN = ("flows/advice.py", "flows/lab_cost.py", "flows/mixer.py", "flows/rehearsal_product.py", "flows/stock.py")
+
+
+def product_hash() -> str:
+    """Hash of all that decides what this product does on the virtual clock: its traces there hold as long as it stays."""
+    return f"{code_hash()} {hash_of(*CLOCK)} {hash_of(*EARLY)} {hash_of(*CHOSEN)}"
 
 
 def ratio(ours: ArrayLike, theirs: ArrayLike, *, draws: int = 4000) -> tuple[float, float, float]:

@@ -14,9 +14,8 @@ Tuned on seeds 0-99, reported on 100-199.
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
@@ -125,12 +124,8 @@ def main() -> None:
     if args.quick:
         seeds, most, levels = seeds[:1], 12, levels[:1]
         methods = [name for name in methods if name in (OURS, "optuna-gp (a)", "optuna-gp (b)", "one factor at a time")]
-    clock = bench.hash_of("flows/rehearsal_calendar.py")
-    early = bench.hash_of("flows/early_evidence.py", "surrogate/powder.py", "surrogate/readouts.py")
-    advised = bench.hash_of("flows/advice.py")
-    chosen = bench.hash_of("flows/advice.py", "flows/lab_cost.py", "flows/rehearsal_product.py", "flows/stock.py")
-    ours = f"{bench.code_hash()} {clock} {early} {chosen}"
-    traces = bench.Traces("lab_calendar", fresh=bench.span(args.fresh), ours=ours)
+    clock, early, advised = bench.hash_of(*bench.CLOCK), bench.hash_of(*bench.EARLY), bench.hash_of("flows/advice.py")
+    traces = bench.Traces("lab_calendar", fresh=bench.span(args.fresh), ours=bench.product_hash())
     labs = {level: prints(list(seeds), level, args.campaign, args.lab) for level in levels}
 
     def key_of(method: str, level: str, seed: int) -> dict[str, Any]:
@@ -159,7 +154,7 @@ def main() -> None:
                 print(f"{job}: day {trace['days']}, {trace['used']} cells", file=sys.stderr, flush=True)
     rows = []
     for method, level, seed in jobs:
-        trace = traces.known[json.dumps(key_of(method, level, seed), sort_keys=True)]
+        trace = traces.of(key_of(method, level, seed))
         reached = trace["days"] is not None
         rows.append(
             {
@@ -169,7 +164,7 @@ def main() -> None:
                 "days": trace["days"] if reached else horizon,
                 "cells": trace["cells"] if reached else trace["used"],
                 "reached": reached,
-                "weeks_within": _share_within(trace["weeks"]["regret"]),
+                "weeks_within": share_within(trace["weeks"]["regret"]),
                 "regret_end": trace["weeks"]["regret"][-1],
                 "weeks": trace["weeks"],
             }
@@ -178,7 +173,7 @@ def main() -> None:
     bench.save(args.json, {"rows": rows, "goals": goals, "seeds": args.seeds})
 
 
-def _share_within(regrets: Sequence[float]) -> float:
+def share_within(regrets: Iterable[float]) -> float:
     """Share of all weekly checks to the horizon, with what was recommended last standing."""
     checks = int(HORIZON_DAYS / 7)
     within = [value <= WITHIN for value in regrets]

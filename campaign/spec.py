@@ -122,13 +122,9 @@ class Lab(_Frozen):
 
     channels: Annotated[int, Field(ge=1, le=10_000)] = 8
     mixers: Annotated[int, Field(ge=1, le=100)] = 1
-    working_days: tuple[Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"], ...] = (
-        "Mon",
-        "Tue",
-        "Wed",
-        "Thu",
-        "Fri",
-    )
+    working_days: Annotated[
+        tuple[Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"], ...], Field(min_length=1)
+    ] = ("Mon", "Tue", "Wed", "Thu", "Fri")
     working_hours_per_day: Annotated[float, Field(gt=0, le=24)] = 9.0
     max_speed_rpm: Positive | None = None
     max_run_time_h: Positive | None = None

@@ -1,4 +1,9 @@
-"""What a trial costs a lab: days of mixer and channel, and where prices are known the material of its batch."""
+"""What a trial costs a lab: days of whichever is scarcer, mixers or channels, and where prices are known its batch's material.
+
+Trials follow one another as fast as the scarcer of the two allows. Eight channels that cells hold for weeks are scarce beside one
+mixer: there an hour more of mixing costs nothing, and to shun it would only cost good recipes. With many channels the mixer is
+scarce, and what is mixed in half the time is learned in half the days.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +17,21 @@ import pandas as pd
 from campaign.recipe import PUBLISHED_RECIPE, complete
 from campaign.space import SearchSpace
 from campaign.spec import Lab
+from flows.mixer import days_a_batch
 
 Floats = npt.NDArray[np.float64]
-HANDS_DAYS = 1.5
-"""Weighing, powder tests, building a cell [est]."""
-WATCHED_DAYS = 8.0
-"""Channel-days that a cell is watched before it has told most [est]: some ten cycles of 19 h."""
+CHANNEL_DAYS = 20.0
+"""Days that a cell holds its channel [est]: the worst a few, one that teaches the others how cells fade its whole run."""
 PARTS = (("active", "active_wt_pct"), ("sse", "sse_wt_pct"), ("carbon", "carbon_wt_pct"))
 
 
-def days(recipes: pd.DataFrame, conditions: Mapping[str, Any]) -> Floats:
-    """Return the days that each of n trials takes: hands, the mixer by the clock, and the channel."""
+def days(recipes: pd.DataFrame, conditions: Mapping[str, Any], lab: Lab) -> Floats:
+    """Return the days of the lab that each of n trials takes, all mixers and channels in use."""
     # The three columns alone: completing whole designs for every candidate took a sixth of a rehearsal's time.
     held = {**PUBLISHED_RECIPE, **conditions}
     net, premill, duty = (recipes[n] if n in recipes else held[n] for n in ("time_h", "premill_h", "duty"))
-    mixing = (net + premill) / duty / 24 + np.zeros(len(recipes))
-    return np.asarray(HANDS_DAYS + mixing + WATCHED_DAYS, dtype=float)
+    clock_h = (net + premill) / duty + np.zeros(len(recipes))
+    return np.maximum(days_a_batch(np.asarray(clock_h, dtype=float), lab), CHANNEL_DAYS / lab.channels)
 
 
 def price(recipes: pd.DataFrame, conditions: Mapping[str, Any], lab: Lab) -> Floats:
@@ -38,11 +42,10 @@ def price(recipes: pd.DataFrame, conditions: Mapping[str, Any], lab: Lab) -> Flo
 
 def cost(recipes: pd.DataFrame, conditions: Mapping[str, Any], lab: Lab, *, typical_price: float) -> Floats:
     """Return what n trials cost: their days, and half as much again for a batch of typical price where prices are known."""
-    spent = days(recipes, conditions)
+    spent = days(recipes, conditions, lab)
     if not lab.price_per_g or typical_price <= 0:
         return spent
-    weight = PRICE_SHARE * (HANDS_DAYS + WATCHED_DAYS)
-    return np.asarray(spent + weight * price(recipes, conditions, lab) / typical_price)
+    return np.asarray(spent * (1.0 + PRICE_SHARE * price(recipes, conditions, lab) / typical_price))
 
 
 def of_lab(space: SearchSpace, conditions: Mapping[str, Any], lab: Lab) -> Callable[[pd.DataFrame], Floats]:

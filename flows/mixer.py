@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from campaign.spec import Lab
@@ -52,6 +54,22 @@ def mixer_slots(clock_h: pd.Series, lab: Lab, at: datetime) -> dict[str, Slot]:
         free[mixer] = ends
         slots[str(trial)] = Slot(mixer + 1, begins, ends)
     return slots
+
+
+def days_a_batch(clock_h: npt.NDArray[np.float64], lab: Lab) -> npt.NDArray[np.float64]:
+    """Return the days from batch to batch in the long run, if all took as long as each of n does.
+
+    The last one begun in a day's working hours runs on overnight. Working days are taken to follow one another, and a batch to
+    take less than a week.
+
+    Args:
+        clock_h: n times on the clock (h), without hands.
+        lab: mixers, working days and hours.
+    """
+    hours, days = clock_h + HANDS_H, len(set(lab.working_days))
+    one_day, one_week = lab.working_hours_per_day, (days - 1) * 24.0 + lab.working_hours_per_day
+    a_week = np.minimum(days * np.ceil(one_day / hours), np.ceil(one_week / hours))
+    return np.asarray(7.0 / a_week / lab.mixers)
 
 
 def next_working(at: datetime, lab: Lab) -> datetime:

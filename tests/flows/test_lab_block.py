@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from lab_kit import CAMPAIGN, lab
 
 from campaign.errors import Refusal
 from campaign.spec import Lab
 from flows import choose, lab_cost
-from flows.mixer import mixer_slots, next_working
+from flows.mixer import WEEKDAYS, days_a_batch, mixer_slots, next_working
 from flows.session import Session, open_session
 from flows.stock import OutOfStock, stock_of
 from flows.tick import tick
@@ -120,8 +124,35 @@ def test_a_dearer_batch_costs_more_and_without_prices_only_days_count() -> None:
     assert dear > 1.5 * cheap
     same = lab_cost.cost(recipes, held, Lab(), typical_price=0.0)
     assert same[0] == same[1]
-    long = lab_cost.cost(recipes.assign(time_h=[1.0, 12.0]), held, Lab(), typical_price=0.0)
-    assert long[1] - long[0] == pytest.approx(22 / 24)
+
+
+def test_mixing_costs_days_only_where_the_mixer_is_scarcer_than_the_channels() -> None:
+    recipes = pd.DataFrame({"time_h": [1.0, 4.0, 12.0]})
+    held = {"speed_rpm": 1500.0, "active": "S"}
+    assert np.ptp(lab_cost.days(recipes, held, Lab(channels=8))) == 0.0
+    many = lab_cost.days(recipes, held, Lab(channels=200))
+    assert many[0] < many[1] < many[2]
+    assert lab_cost.days(recipes, held, Lab(channels=200, mixers=50)) == pytest.approx(0.1)  # 20 channel-days over 200
+
+
+@given(
+    hours=st.floats(0.25, 23.4),
+    mixers=st.integers(1, 3),
+    working_hours=st.sampled_from([4.0, 9.0, 24.0]),
+    working_days=st.sampled_from([("Mon",), ("Mon", "Tue", "Wed", "Thu", "Fri"), WEEKDAYS]),
+)
+@settings(deadline=None, max_examples=30)
+def test_days_a_batch_are_those_of_a_long_plan(
+    hours: float, mixers: int, working_hours: float, working_days: Any
+) -> None:
+    lab = Lab(mixers=mixers, working_hours_per_day=working_hours, working_days=working_days)
+    begins, weeks = datetime(2026, 11, 23, 0 if working_hours == 24 else 8).astimezone(), 6
+    foretold = weeks * 7 / float(days_a_batch(np.array([hours]), lab)[0])
+    plan = mixer_slots(pd.Series(hours, index=[f"T{i}" for i in range(int(foretold) + 20)]), lab, begins)
+    begun = sum(slot.begins < begins + timedelta(weeks=weeks) for slot in plan.values())
+    # A lab that never closes carries part of a batch over from week to week.
+    carried = weeks * mixers if working_hours == 24 and len(working_days) == 7 else 0
+    assert begun == pytest.approx(foretold, abs=carried + 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +161,7 @@ def test_a_dearer_batch_costs_more_and_without_prices_only_days_count() -> None:
         ("{channels: 0}", "channels"),
         ("{mixers: 1.5}", "mixers"),
         ("{working_days: [Monday]}", "working_days"),
+        ("{working_days: []}", "working_days"),
         ("{working_hours_per_day: 25}", "working_hours_per_day"),
         ("{stock_g: {LPSC1: 3}}", "'LPSC1' is no material of this campaign"),
         ("{stock_g: {LPSCl: -3}}", "stock_g"),
