@@ -250,7 +250,10 @@ class EarlyPeerChooser:
         advised = advice.advise(
             tests,
             told,
-            advice.Best(float(best[self.outcome]), float(best[f"{self.outcome}_se"])),
+            dict.fromkeys(
+                (test.number for test in tests),
+                advice.Best(float(best[self.outcome]), float(best[f"{self.outcome}_se"])),
+            ),
             objective=self.outcome,
             sign=self.goal,
             last_cycle=self.last_cycle,

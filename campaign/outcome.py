@@ -26,6 +26,9 @@ from campaign.names import nearest
 STANDARD_CYCLES = (1, 2, 25, 50, 100, 450)
 """Cycles that tables report where they were reached."""
 
+RECIPE_OUTCOMES = ("mixing_time_h", "mixing_clock_h")
+"""Outcomes that follow from the recipe: no trial is needed to know them."""
+
 _CYCLE = re.compile(r"_cycle_(\d+)(?=_|$)")
 
 

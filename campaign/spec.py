@@ -182,6 +182,15 @@ class CampaignSpec(_Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _first_is_measured(self) -> CampaignSpec:
+        first = self.objective.outcome
+        if first in outcome.RECIPE_OUTCOMES:
+            raise ValueError(
+                f"objectives: {first} follows from the recipe, so no trial can teach it; put an outcome that is measured first"
+            )
+        return self
+
     @property
     def objective(self) -> Objective:
         """The first objective: the one that plots and the recommendation speak of."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,12 @@ from scipy.special import ndtr
 
 from flows.early_evidence import NOISE_SD, Evidence, Floats, Lacking, Seen
 
+if TYPE_CHECKING:
+    from surrogate import Optimiser
+
 Z95 = 1.645
+RATHER = 0.5
+"""Chance of meeting the conditions on outcomes above which a recipe tried counts as one to be beaten."""
 HOPELESS = 0.02
 """Chance of being the best under which a running cell is stopped."""
 WEAK = 0.1
@@ -52,10 +57,13 @@ class Advice:
 
 @dataclass(frozen=True)
 class Best:
-    """What the best recipe tried so far is believed to give; `sd` on the side on which another could beat it."""
+    """What a cell must beat: what the best recipe tried gives, as is believed; `sd` on the side on which it could be beaten."""
 
     mean: float
+    """Infinitely bad where no recipe tried stands in its way."""
     sd: float
+    met: float = 1.0
+    """Chance that the cell's own recipe meets the conditions on outcomes."""
 
     @classmethod
     def of(cls, predicted: pd.DataFrame, *, sign: float) -> Best:
@@ -65,10 +73,43 @@ class Best:
         return cls(float(row["mean"]), abs(float(row["mean"]) - end) / Z95)
 
 
+def bars(
+    optimiser: Optimiser, tried: pd.DataFrame, cells: Mapping[Any, Mapping[str, Any]], *, sign: float
+) -> dict[Any, Best]:
+    """Return what each cell must beat to be the best.
+
+    Of the recipes tried only those count that rather meet the conditions on outcomes than not, and with several objectives those
+    that are as good as the cell's own in every other: of two that are good at different things neither stops the other.
+
+    Args:
+        optimiser: told what is known.
+        tried: n recipes.
+        cells: number -> recipe.
+        sign: 1 where more of the first measured objective is better, -1 where less is.
+    """
+    mine = pd.DataFrame([dict(recipe) for recipe in cells.values()], index=list(cells))[list(tried.columns)]
+    predicted, met = optimiser.predict(tried), optimiser.chance_met(mine)
+    stands = np.tile(optimiser.chance_met(tried).to_numpy() > RATHER, (len(mine), 1))
+    for name, goal in list(optimiser.objectives.items())[1:]:
+        theirs, own = (
+            (1.0 if goal == "max" else -1.0)
+            * (recipes[name] if name in recipes else optimiser.predict(recipes, outcome=name)["mean"]).to_numpy(float)
+            for recipes in (tried, mine)
+        )
+        stands &= theirs >= own[:, None]
+    return {
+        number: replace(
+            Best.of(predicted[rivals], sign=sign) if rivals.any() else Best(-sign * math.inf, 0.0),
+            met=float(met.iloc[i]),
+        )
+        for i, (number, rivals) in enumerate(zip(cells, stands, strict=True))
+    }
+
+
 def advise(
     cells: Sequence[Seen],
     told: Evidence,
-    best: Best,
+    best: Mapping[Any, Best],
     *,
     objective: str,
     sign: float,
@@ -81,7 +122,7 @@ def advise(
     Args:
         cells: all there are.
         told: what they say.
-        best: what the best recipe tried is believed to give.
+        best: what each cell must beat, by its number.
         objective: column of `known` that is wanted.
         sign: 1 where more is better, -1 where less is.
         last_cycle: to which a cell would run.
@@ -98,8 +139,9 @@ def advise(
         row = said.loc[cell.number]
         value, se = float(row[objective]), float(row[f"{objective}_se"])
         if math.isfinite(value):
-            chance = float(ndtr(sign * (value - best.mean) / math.hypot(se, best.sd, 1e-12)))
-            found[cell.number] = _judged(cell, value, se, chance, float(row["early_sd"]), last_cycle, best)
+            bar = best[cell.number]
+            chance = bar.met * float(ndtr(sign * (value - bar.mean) / math.hypot(se, bar.sd, 1e-12)))
+            found[cell.number] = _judged(cell, value, se, chance, float(row["early_sd"]), last_cycle, bar)
     spared = [cell for cell in running if cell.number in found and not found[cell.number].stop]
     if wanted > sum(advice.stop for advice in found.values()):
         room = wanted - sum(advice.stop for advice in found.values())
@@ -112,7 +154,7 @@ def _judged(cell: Seen, value: float, se: float, chance: float, early: float, la
     likely = f"{chance:.0%}" if chance >= HOPELESS else f"{chance:.1%}" if chance >= 0.001 else "under 0.1%"
     reason = (
         f"expected {value:.4g} ± {se:.2g} after {n} of {last_cycle} cycles (those to come leave ±{early:.0%}), "
-        f"{best.mean:.4g} of the best tried: its chance of being the best is {likely}"
+        f"{_against(best)}: its chance of being the best is {likely}"
     )
     hopeless = chance < HOPELESS
     if hopeless:
@@ -120,10 +162,19 @@ def _judged(cell: Seen, value: float, se: float, chance: float, early: float, la
     return Advice(cell.number, n, hopeless, chance, value, se, reason)
 
 
+def _against(best: Best) -> str:
+    bar = (
+        f"{best.mean:.4g} of the best tried"
+        if math.isfinite(best.mean)
+        else "and no recipe tried is as good in all else"
+    )
+    return bar if best.met == 1.0 else f"{bar}, meets the conditions with a chance of {best.met:.0%}"
+
+
 def _make_room(
     cells: Sequence[Seen],
     found: Mapping[Any, Advice],
-    best: Best,
+    best: Mapping[Any, Best],
     lacking: Lacking,
     last_cycle: int,
     cycle_days: Mapping[Any, float],
@@ -143,7 +194,8 @@ def _make_room(
     for cell in cells:
         days, said = cycle_days[cell.number], found[cell.number]
         # Doubt in logs is doubt in the outcome's unit by the value squared: of what hardly works little can be lost.
-        size = min(abs(said.expected / best.mean), 1.0) if best.mean else 1.0
+        bar = best[cell.number].mean
+        size = min(abs(said.expected / bar), 1.0) if bar and math.isfinite(bar) else 1.0
         matters = said.chance_best / max(top, 1e-9) * size**2
         now, run_on, beside = _doubt_of_region(lacking, cell.number)
         left = max((last_cycle - len(cell.discharge)) * days, SHORTEST_DAYS)

@@ -207,13 +207,29 @@ def _sentences(
         )
     if ridge.empty:
         return (first, f"No recipe on the speed × time plane is expected within {spec.tolerance_pct:g} % of it.")
-    slow, fast = ridge.iloc[0], ridge.iloc[-1]
-    return (
-        first,
-        f"Ridge of equivalents within {spec.tolerance_pct:g} %: from {slow['speed_rpm']:.0f} rpm × {slow['time_h']:.1f} h "
-        f"({slow['time_low_h']:.1f}–{slow['time_high_h']:.1f} h) to {fast['speed_rpm']:.0f} rpm × {fast['time_h']:.1f} h "
-        f"({fast['time_low_h']:.1f}–{fast['time_high_h']:.1f} h).",
+    slow, fast = (_settable_end(spec, ridge.iloc[end]) for end in (0, -1))
+    return first, f"Ridge of equivalents within {spec.tolerance_pct:g} %: from {slow} to {fast}."
+
+
+def _settable_end(spec: CampaignSpec, row: pd.Series) -> str:
+    """One end of the ridge, in settings that the mixer has."""
+    speed, time, low, high = (
+        _nearest(spec.space[column], float(row[name]))
+        for name, column in (
+            ("speed_rpm", "speed_rpm"),
+            ("time_h", "time_h"),
+            ("time_low_h", "time_h"),
+            ("time_high_h", "time_h"),
+        )
     )
+    return f"{speed} rpm × {time} h ({low}–{high} h)"
+
+
+def _nearest(item: Any, value: float) -> str:
+    """The settable value nearest to one on a drawn grid."""
+    if isinstance(item, Range) and item.step:
+        return f"{min(item.low + round((value - item.low) / item.step) * item.step, item.high):g}"
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
 def _window_sentences(window: Window) -> tuple[str, ...]:

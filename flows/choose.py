@@ -15,7 +15,7 @@ import pandas as pd
 from campaign.errors import Refusal
 from campaign.space import SearchSpace
 from campaign.trial import OPEN, Decision
-from flows import evidence, lab_cost, memory, stock, under_test
+from flows import evidence, goals, lab_cost, memory, stock, under_test
 from flows.evidence import Evidence
 from flows.prior import before_results, priors_of
 from flows.session import Session, now, who
@@ -49,21 +49,24 @@ def chooser(session: Session, reader: Reader, space: SearchSpace | None = None) 
         reader: the ledger at one moment.
         space: what may be proposed, where stock allows less than the campaign's space.
     """
+    from flows.early_evidence import needed_cycle
     from surrogate import Optimiser
 
     memory.require(memory.FIT_MIB)
     spec = session.spec
-    goals = {objective.outcome: objective.goal for objective in spec.objectives}
-    bounds = [
-        f"{bound.outcome} {sign} {limit!r}"
-        for bound in spec.outcome_constraints
-        for sign, limit in ((">=", bound.at_least), ("<=", bound.at_most))
-        if limit is not None
-    ]
-    goal: Any = goals if len(goals) > 1 or bounds else spec.objective.goal
-    cost = lab_cost.of_lab(session.space, spec.conditions(), spec.lab) if spec.evaluator == "lab" else None
+    held = spec.conditions()
+    named = goals.objectives({o.outcome: o.goal for o in spec.objectives}, spec.space, held)
+    bounds = goals.conditions_on(spec.outcome_constraints, spec.space, held)
+    learned = goals.learned(evidence.wanted_outcomes(spec), spec.space, held)
+    goal: Any = named if len(named) > 1 or bounds else spec.objective.goal
+    cost = None
+    if spec.evaluator == "lab":
+        cycles = max(needed_cycle(name, held) for name in learned)
+        cost = lab_cost.of_lab(session.space, held, spec.lab, session.materials, cycles=cycles)
     prior = priors_of(session)
-    told_prior: Any = (dict(prior) or None) if isinstance(goal, dict) else prior.get(spec.objective.outcome)
+    told_prior: Any = prior.get(spec.objective.outcome)
+    if isinstance(goal, dict):
+        told_prior = {name: draws for name, draws in prior.items() if name in learned} or None
     optimiser = Optimiser(
         space or session.space,
         goal,
@@ -78,10 +81,10 @@ def chooser(session: Session, reader: Reader, space: SearchSpace | None = None) 
         with _names_the_trial(known):
             known = known.joined(*under_test.partial(session, reader, set(known.trials)))
     if len(known.trials):
-        values = known.values.join(known.se.add_suffix("_se"))
+        values = known.values[learned].join(known.se[learned].add_suffix("_se"))
+        common: Any = {name: shared for name, shared in known.common.items() if name in learned}
         if not isinstance(goal, dict):
-            values = values.set_axis(["value", "se"], axis=1)
-        common = known.common if isinstance(goal, dict) else known.common.get(spec.objective.outcome)
+            values, common = values.set_axis(["value", "se"], axis=1), common.get(spec.objective.outcome)
         with _names_the_trial(known):
             optimiser.tell(known.recipes, values, common=common)
     trials = reader.trials(session.name)

@@ -14,24 +14,54 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from campaign.recipe import PUBLISHED_RECIPE, complete
+from campaign.materials import Materials
+from campaign.recipe import PUBLISHED_PROTOCOL, PUBLISHED_RECIPE, complete
 from campaign.space import SearchSpace
 from campaign.spec import Lab
 from flows.mixer import days_a_batch
 
 Floats = npt.NDArray[np.float64]
 CHANNEL_DAYS = 20.0
-"""Days that a cell holds its channel [est]: the worst a few, one that teaches the others how cells fade its whole run."""
+"""Days that a cell holds its channel at most, on average [est]: the worst a few, one that teaches the others how cells fade its
+whole run."""
 PARTS = (("active", "active_wt_pct"), ("sse", "sse_wt_pct"), ("carbon", "carbon_wt_pct"))
 
 
-def days(recipes: pd.DataFrame, conditions: Mapping[str, Any], lab: Lab) -> Floats:
-    """Return the days of the lab that each of n trials takes, all mixers and channels in use."""
-    # The three columns alone: completing whole designs for every candidate took a sixth of a rehearsal's time.
-    held = {**PUBLISHED_RECIPE, **conditions}
+def days(
+    recipes: pd.DataFrame, conditions: Mapping[str, Any], lab: Lab, materials: Materials, *, cycles: int
+) -> Floats:
+    """Return the days of the lab that each of n trials takes, all mixers and channels in use.
+
+    Args:
+        recipes: n rows of varied columns.
+        conditions: what is held.
+        lab: its mixers, channels and working hours.
+        materials: for what the active can hold.
+        cycles: that a cell runs to.
+    """
+    # Single columns alone: completing whole designs for every candidate took a sixth of a rehearsal's time.
+    held = {**PUBLISHED_RECIPE, **PUBLISHED_PROTOCOL, **conditions}
     net, premill, duty = (recipes[n] if n in recipes else held[n] for n in ("time_h", "premill_h", "duty"))
     clock_h = (net + premill) / duty + np.zeros(len(recipes))
-    return np.maximum(days_a_batch(np.asarray(clock_h, dtype=float), lab), CHANNEL_DAYS / lab.channels)
+    channel_days = np.minimum(CHANNEL_DAYS, whole_run_days(recipes, held, materials, cycles=cycles)) / lab.channels
+    return np.maximum(days_a_batch(np.asarray(clock_h, dtype=float), lab), channel_days)
+
+
+def whole_run_days(
+    recipes: pd.DataFrame, held: Mapping[str, Any], materials: Materials, *, cycles: int
+) -> Floats | float:
+    """Return the days that cells of n recipes would take for all cycles, discharge and charge at what the active can hold."""
+    loading, current = (recipes[n] if n in recipes else held[n] for n in ("loading_mg_cm2", "current_mA_cm2"))
+    if "active" in recipes:
+        per_g: Any = recipes["active"].map({name: _per_g(name, materials) for name in recipes["active"].unique()})
+    else:
+        per_g = _per_g(str(held["active"]), materials)
+    return np.asarray(cycles * 2.0 * (loading * per_g / 1000.0) / current / 24.0, dtype=float)
+
+
+def _per_g(active: str, materials: Materials) -> float:
+    """What an active can hold (mAh per gram); a control without one is taken for sulfur, so that it does not cost nothing."""
+    return materials.active("S" if active == "none" else active).capacity_mAh_g
 
 
 def price(recipes: pd.DataFrame, conditions: Mapping[str, Any], lab: Lab) -> Floats:
@@ -40,19 +70,23 @@ def price(recipes: pd.DataFrame, conditions: Mapping[str, Any], lab: Lab) -> Flo
     return np.array([sum(lab.price_per_g.get(name, 0.0) * mass for name, mass in row.items()) for row in grams])
 
 
-def cost(recipes: pd.DataFrame, conditions: Mapping[str, Any], lab: Lab, *, typical_price: float) -> Floats:
-    """Return what n trials cost: their days, and half as much again for a batch of typical price where prices are known."""
-    spent = days(recipes, conditions, lab)
-    if not lab.price_per_g or typical_price <= 0:
-        return spent
-    return np.asarray(spent * (1.0 + PRICE_SHARE * price(recipes, conditions, lab) / typical_price))
+def of_lab(
+    space: SearchSpace, conditions: Mapping[str, Any], lab: Lab, materials: Materials, *, cycles: int
+) -> Callable[[pd.DataFrame], Floats]:
+    """Return the cost function of a campaign in a lab, for recipes of its space.
 
-
-def of_lab(space: SearchSpace, conditions: Mapping[str, Any], lab: Lab) -> Callable[[pd.DataFrame], Floats]:
-    """Return the cost function of a campaign in a lab, for recipes of its space."""
+    It is their days, and half as much again for a batch of typical price where prices are known.
+    """
     names = list(space.names)
-    typical = float(price(space.sample(256, seed=0), conditions, lab).mean())
-    return lambda recipes: cost(recipes[names], conditions, lab, typical_price=typical)
+    typical = float(price(space.sample(256, seed=0), conditions, lab).mean()) if lab.price_per_g else 0.0
+
+    def cost(recipes: pd.DataFrame) -> Floats:
+        spent = days(recipes[names], conditions, lab, materials, cycles=cycles)
+        if typical <= 0:
+            return spent
+        return np.asarray(spent * (1.0 + PRICE_SHARE * price(recipes[names], conditions, lab) / typical))
+
+    return cost
 
 
 PRICE_SHARE = 0.5

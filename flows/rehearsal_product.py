@@ -18,7 +18,7 @@ from campaign import materials as tables
 from campaign.materials import Materials
 from campaign.space import SearchSpace
 from campaign.spec import Lab
-from flows import advice, lab_cost
+from flows import advice, goals, lab_cost
 from flows.advice import Advice, Best
 from flows.early_evidence import NOISE_SD, EarlyEvidence, Evidence, Seen
 from flows.stock import OutOfStock, Stock, ask_within
@@ -86,14 +86,20 @@ class Product:
         self.ahead = AHEAD
         self._goal = question.objective
         self._sign = 1.0 if self._goal.goal == "max" else -1.0
+        materials = materials or tables.load()
         self.early = EarlyEvidence(
-            question.space, question.conditions, question.outcomes, materials=materials or tables.load(), curves=curves
+            question.space, question.conditions, question.outcomes, materials=materials, curves=curves
         )
         self.last_cycle = self.early.last_cycle
         self._prior, self._seed, self._descriptors = prior, seed, descriptors or {}
         self._switches, self._stop_when, self._risk = switches, stop_when, risk
         self._stock = Stock(lab.stock_g, lab.batch_mass_g) if lab is not None and lab.stock_g else None
-        self._cost = lab_cost.of_lab(question.space, question.conditions, lab or Lab()) if switches.cost_aware else None
+        held, cycles = question.conditions, self.last_cycle
+        self._cost = None
+        if switches.cost_aware:
+            self._cost = lab_cost.of_lab(question.space, held, lab or Lab(), materials, cycles=cycles)
+        self._bounds = goals.conditions_on(question.bounds, question.space.names, held)
+        self._learned = goals.learned(self.early.outcomes, question.space.names, held)
         self._blank: Optimiser | None = None
         self._known: tuple[Any, Optimiser] | None = None
         self._top_of: tuple[Optimiser, pd.DataFrame] | None = None
@@ -141,7 +147,7 @@ class Product:
         return advice.advise(
             tests,
             self.evidence(tests),
-            self._best(tests),
+            self._bars(tests),
             objective=self._goal.outcome,
             sign=self._sign,
             last_cycle=self.last_cycle,
@@ -166,18 +172,20 @@ class Product:
             self._top_of = (optimiser, optimiser.recommend())
         return self._top_of[1]
 
-    def _best(self, tests: Sequence[Seen]) -> Best:
-        """The best tried, as last believed: a readout alone is no cause to refit."""
-        if self._best_tried is None:
+    def _bars(self, tests: Sequence[Seen]) -> dict[Any, Best]:
+        """What each cell must beat, as last believed: a readout alone is no cause to refit."""
+        if self._best_tried is None or self._bounds:
             optimiser = self._known[1] if self._known is not None else self._optimiser(tests)
             if optimiser.trials.dropna().empty:  # believed before anything had come in
                 self._known = None
                 optimiser = self._optimiser(tests)
             # A batch of which only the powder is known was not tried yet.
-            cycled = [dict(test.recipe) for test in tests if len(test.discharge)]
-            tried = pd.DataFrame(cycled)[list(self.question.space.names)]
+            cycled = {test.number: dict(test.recipe) for test in tests if len(test.discharge)}
+            tried = pd.DataFrame(list(cycled.values()))[list(self.question.space.names)]
+            if self._bounds:
+                return advice.bars(optimiser, tried, cycled, sign=self._sign)
             self._best_tried = Best.of(optimiser.predict(tried), sign=self._sign)
-        return self._best_tried
+        return dict.fromkeys((test.number for test in tests), self._best_tried)
 
     def _optimiser(self, tests: Sequence[Seen]) -> Optimiser:
         """The Optimiser told what is known, with what is under way pending."""
@@ -201,24 +209,15 @@ class Product:
             optimiser = self._blank.untold()
         known = told.table
         if len(known):
-            columns = [n for name in self.early.outcomes for n in (name, f"{name}_se")]
+            columns = [n for name in self._learned for n in (name, f"{name}_se")]
             values = known[columns] if bounds else known[columns[:2]].set_axis(["value", "se"], axis=1)
-            optimiser.tell(known[names], values, common=told.common if bounds else told.common[self._goal.outcome])
+            common = {name: told.common[name] for name in self._learned}
+            optimiser.tell(known[names], values, common=common if bounds else common[self._goal.outcome])
         sure = set(known.loc[known["early_sd"].isna() | (known["early_sd"] < NOISE_SD), "number"])
         under_way = [t for t in tests if t.state in ("mixing", "running") and t.number not in sure]
         if under_way:
             optimiser.pending(pd.DataFrame([dict(test.recipe) for test in under_way])[names])
         return optimiser
-
-    @property
-    def _bounds(self) -> list[str]:
-        """Conditions on outcomes, as text."""
-        return [
-            f"{bound.outcome} {sense} {limit!r}"
-            for bound in self.question.bounds
-            for sense, limit in ((">=", bound.at_least), ("<=", bound.at_most))
-            if limit is not None
-        ]
 
     def _made(self, space: SearchSpace) -> Optimiser:
         """An Optimiser over a space, told nothing."""

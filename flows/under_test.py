@@ -134,10 +134,11 @@ def advise(session: Session, reader: Reader, choice: Chooser) -> list[Advice]:
         return []  # nothing to compare a cell with
     law, sign = early(session, seen), 1.0 if objective.goal == "max" else -1.0
     told = law.of(seen)
+    recipes = {cell.number: cell.recipe for cell in seen if cell.state == "running"}
     return advice.advise(
         seen,
         told,
-        advice.Best.of(choice.optimiser.predict(tried), sign=sign),
+        advice.bars(choice.optimiser, tried, recipes, sign=sign),
         objective=objective.outcome,
         sign=sign,
         last_cycle=law.last_cycle,

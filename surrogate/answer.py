@@ -124,15 +124,31 @@ def window(situation: Situation, best: Floats, *, tolerance: float, rng: np.rand
         rng: of the draws.
     """
     x = _around_best(situation, best, rng)
-    probability = chance_within(situation, x, tolerance=tolerance, rng=rng)
+    probability = chance_within(situation, x, best, tolerance=tolerance, rng=rng)
     order = np.argsort(-probability, kind="stable")
     table = situation.space.decode(x[order]).assign(probability=probability[order])
     ranges = pd.concat([_ranges(situation.space, table, chance) for chance in (LIKELY, SURE)], ignore_index=True)
-    return Window(tolerance, table, ranges, _openers(situation, x, probability), _window_sentence(table, tolerance))
+    return Window(
+        tolerance,
+        table,
+        ranges,
+        _openers(situation, x, probability, rng),
+        _window_sentence(table, tolerance, situation),
+    )
 
 
-def chance_within(situation: Situation, x: Floats, *, tolerance: float, rng: np.random.Generator) -> Floats:
-    """Return for m recipes the chance of being within tolerance of the best of them, conditions met."""
+def chance_within(
+    situation: Situation, x: Floats, best: Floats, *, tolerance: float, rng: np.random.Generator
+) -> Floats:
+    """Return for m recipes the chance of being within tolerance of the best of them, conditions met.
+
+    With several objectives: of the recommended recipe (`best`, 1 x p) in each of them.
+    """
+    if len(situation.goals.objectives) > 1:
+        drawn, held = situation.objectives(np.vstack([x, best]), DRAWS, rng)
+        bar = (drawn - tolerance * np.abs(drawn))[:, -1:]
+        equal = (drawn[:, :-1] >= bar).all(axis=2) & held[:, :-1]
+        return np.asarray(equal.mean(axis=0) * situation.feasibility.chance(x))
     draws = situation.outcomes(x, DRAWS, rng)
     values = draws[situation.wanted[0]]
     met = situation.admissible(draws, x)
@@ -151,7 +167,7 @@ def ridge(
     context = np.vstack([grid, _around_best(situation, best, rng)[:300]])
     belief = situation.beliefs[situation.wanted[0]]
     mean, sd, _ = belief.summary(grid, (0.5,))
-    probability = chance_within(situation, context, tolerance=tolerance, rng=rng)[: len(grid)]
+    probability = chance_within(situation, context, best, tolerance=tolerance, rng=rng)[: len(grid)]
     table = situation.space.restore(grid)[list(axes)]
     allowed = situation.space.feasible(situation.space.restore(grid))
     sign = situation.goals.sign(situation.wanted[0])
@@ -162,21 +178,37 @@ def stopping(
     situation: Situation, best: Floats, *, smallest_worthwhile: float, bound: float, rng: np.random.Generator
 ) -> Stopping:
     """Return the chance that going on could still gain more than is worthwhile."""
+    if not situation.beliefs[situation.wanted[0]].process.data.n:
+        return Stopping(
+            float("nan"), float("nan"), False, "There is no result yet that could say what is left to gain: go on."
+        )
     x = np.vstack([best, _around_best(situation, best, rng)])
     doubted = replace(situation, beliefs={name: b.widened(STOP_DOUBT) for name, b in situation.beliefs.items()})
-    draws = doubted.outcomes(x, DRAWS, rng)
+    objectives, met = doubted.objectives(x, DRAWS, rng)
     # What may not work counts with its chance: what fails at one recipe fails at its like, so in the same draws.
     works = situation.feasibility.chance(x) > rng.random(DRAWS)[:, None]
-    values = np.where(situation.admissible(draws, x) & works, draws[situation.wanted[0]], -np.inf)
-    here = draws[situation.wanted[0]][:, 0]
-    gain = np.maximum(values.max(axis=1) - here, 0.0)
-    chance = float((gain > smallest_worthwhile).mean())
+    lead = [objective.name for objective in situation.goals.objectives].index(situation.wanted[0])
+    here, others = objectives[:, :, lead], np.delete(objectives, lead, axis=2)
+    no_worse = (others >= others[:, :1]).all(axis=2)
+    values = np.where(met & works & no_worse, here, -np.inf).max(axis=1)
+    gain = np.maximum(values - here[:, 0], 0.0)
+    # A recommended recipe that breaks a condition is worth nothing: any that meets it is a gain.
+    gains = (gain > smallest_worthwhile) | (~met[:, 0] & np.isfinite(values))
+    chance = float(gains.mean())
     stop = chance < bound
+    words = " without loss in another objective" if others.shape[2] else ""
     sentence = (
-        f"The chance that any recipe gains more than {smallest_worthwhile:.4g} over the recommended one is {_percent(chance)} "
-        f"({'under' if stop else 'not under'} the bound of {_percent(bound)}); the median gain is {np.median(gain):.3g}: "
-        f"{'stop' if stop else 'go on'}."
+        f"The chance that any recipe gains more than {smallest_worthwhile:.4g} over the recommended one{words} is "
+        f"{_percent(chance)} ({'under' if stop else 'not under'} the bound of {_percent(bound)}); the median gain is "
+        f"{np.median(gain):.3g}: {'stop' if stop else 'go on'}."
     )
+    held = float(met[:, 0].mean())
+    if held <= LIKELY:
+        sentence = (
+            f"No recipe is known that is likely to meet the conditions (the recommended one does with a chance of "
+            f"{_percent(held)}); the chance that another recipe would do is {_percent(chance)} "
+            f"({'under' if stop else 'not under'} the bound of {_percent(bound)}): {'stop' if stop else 'go on'}."
+        )
     return Stopping(chance, float(np.median(gain)), stop, sentence)
 
 
@@ -201,27 +233,38 @@ def _ranges(space: SearchSpace, table: pd.DataFrame, chance: float) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
-def _openers(situation: Situation, x: Floats, probability: Floats) -> pd.DataFrame:
-    _, sd, _ = situation.beliefs[situation.wanted[0]].summary(x, (0.5,))
+def _openers(situation: Situation, x: Floats, probability: Floats, rng: np.random.Generator) -> pd.DataFrame:
+    """Up to three recipes nearest to the bar and least known, each by what the trials before it would leave unknown."""
+    belief = situation.beliefs[situation.wanted[0]]
+    _, sd, _ = belief.summary(x, (0.5,))
     doubt = probability * (1.0 - probability) * sd
-    order = np.argsort(-doubt, kind="stable")[:3]
+    draws = belief.draws(x, DRAWS, rng)
+    draws = (draws - draws.mean(axis=0)) / (draws.std(axis=0) + 1e-12)
+    order: list[int] = []
+    for _ in range(min(3, len(x))):
+        order.append(int(np.argmax(doubt)))
+        alike = draws.T @ draws[:, order[-1]] / DRAWS
+        doubt = doubt * np.sqrt(np.clip(1.0 - alike**2, 0.0, 1.0))
+        doubt[order] = -1.0
     return situation.space.decode(x[order]).assign(probability=probability[order], sd=sd[order])
 
 
-def _window_sentence(table: pd.DataFrame, tolerance: float) -> str:
+def _window_sentence(table: pd.DataFrame, tolerance: float, situation: Situation) -> str:
+    several = len(situation.goals.objectives) > 1
+    near = f"within {_percent(tolerance)} of {'the recommended one in every objective' if several else 'the best'}"
     counts = {chance: int((table["probability"] >= chance).sum()) for chance in (LIKELY, SURE)}
     top = float(table["probability"].max())
     if not counts[LIKELY]:
         return (
-            f"No recipe is yet within {_percent(tolerance)} of the best with a chance of {_percent(LIKELY)} or more; "
+            f"No recipe is yet {near} with a chance of {_percent(LIKELY)} or more; "
             f"the likeliest reaches {_percent(top)}."
         )
     sure = f"{counts[SURE]} with {_percent(SURE)}"
     if not counts[SURE]:
         sure = f"none with {_percent(SURE)} (the likeliest has {_percent(top)})"
     return (
-        f"Of {len(table)} recipes looked at, {counts[LIKELY]} {'is' if counts[LIKELY] == 1 else 'are'} within "
-        f"{_percent(tolerance)} of the best with a chance of {_percent(LIKELY)} or more, {sure}."
+        f"Of {len(table)} recipes looked at, {counts[LIKELY]} {'is' if counts[LIKELY] == 1 else 'are'} {near} with a chance of "
+        f"{_percent(LIKELY)} or more, {sure}."
     )
 
 

@@ -341,12 +341,12 @@ def _straight(prior: Prior, x: Floats, y: Floats) -> Warp:
     if not len(y):
         return STRAIGHT
     centre, scale = float(y.mean()), float(y.std())
-    if len(y) < 3 or scale < 1e-9 * abs(centre):
+    if len(y) < 3 or scale < 1e-12 * abs(centre):
         # Too few or equal: outcomes may still differ elsewhere by a good part of their size.
         scale = max(scale, 0.3 * abs(centre))
     elif prior.width:
         scale /= float(np.clip(prior.features(x)[:, 0].std(), NARROWEST, 1.0))
-    return STRAIGHT.standard(centre, scale if scale > 1e-12 else 1.0)
+    return STRAIGHT.standard(centre, scale if scale > 0.0 else 1.0)
 
 
 def _bent(prior: Prior, y: Floats) -> Warp | None:

@@ -109,6 +109,14 @@ class Situation:
             for name, belief in self.beliefs.items()
         }
 
+    def objectives(self, x: Floats, n: int, rng: np.random.Generator) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """Return n joint draws of all k objectives at m recipes (n x m x k, larger is better), and whether conditions hold."""
+        draws, known = self.outcomes(x, n, rng), self.known(x)
+        columns = [
+            np.broadcast_to(known[o.name], (n, len(x))) if o.known else draws[o.name] for o in self.goals.objectives
+        ]
+        return np.stack(columns, axis=2), self.admissible(draws, x)
+
     def loss(self, name: str, x: Floats) -> Floats:
         """Return what slips of setting and weighing cost one outcome at m recipes, on the belief's scale."""
         return self.slips.loss(self.beliefs[name], self.space, x) if self.slips else np.zeros(len(x))
@@ -120,14 +128,26 @@ class Situation:
         return self.goals.met(told, self.space.restore(x))
 
     def log_chance_admissible(self, x: Floats) -> Floats:
-        """Return the log chance that m recipes meet the conditions on outcomes, each outcome taken on its own."""
+        """Return the log chance that m recipes meet the conditions on outcomes, each outcome taken on its own.
+
+        Where no draw meets them it is under 0.001, and the higher the nearer they are: a search must find its way there.
+        """
         if not self.goals.outcome_constraints:
             return np.zeros(len(x))
+        near, far, farthest = (self._share_admissible(x, widen) for widen in (1.0, 4.0, 16.0))
+        return np.asarray(np.log(np.where(near > 0, near, 1e-3 * np.maximum((far + farthest) / 2, 1e-6))))
+
+    def _share_admissible(self, x: Floats, widen: float) -> Floats:
+        """Share of draws, each outcome on its own and its sd times a factor, that meet the conditions at m recipes."""
         draws = {}
         for j, (name, belief) in enumerate(self.beliefs.items()):
             mean, sd = belief.mean_sd(x)
-            draws[name] = belief.warp.back(mean + sd * np.random.default_rng(j).standard_normal((64, 1)))
-        return np.asarray(np.log(np.clip(self.admissible(draws, x).mean(axis=0), 1e-3, 1.0)))
+            draws[name] = belief.warp.back(mean + widen * sd * np.random.default_rng(j).standard_normal((64, 1)))
+        return np.asarray(self.admissible(draws, x).mean(axis=0))
+
+    def likely_admissible(self, x: Floats) -> npt.NDArray[np.bool_]:
+        """Return of m recipes whether they rather meet the conditions on outcomes than not."""
+        return np.asarray(self.log_chance_admissible(x) > np.log(0.5))
 
 
 def costs(cost: Cost, recipes: pd.DataFrame) -> Floats:
@@ -146,7 +166,7 @@ class Pick:
     """p, encoded."""
     kind: Literal["spread", "improve", "replicate"]
     chance: float = np.nan
-    """Chance that it is better than the best of what is tried and under way."""
+    """Chance that it is better than the best of all tried and under way; with several objectives, that it adds to the front."""
     gain: float = np.nan
     """Median improvement over that where it is better, in the outcome's unit; for a replicate, what knowing better is worth."""
     expected: float = np.nan
@@ -234,7 +254,9 @@ def _improving(situation: Situation, finalists: Floats, n: int, rng: np.random.G
     left = np.ones(m, dtype=bool)
     for _ in range(min(n, m)):
         gain = np.logaddexp(0.0, (draws[:, :m] - np.maximum(best, floor)[:, None]) / SMOOTH).mean(axis=0)
-        j = int(np.argmax(np.where(left, np.log(gain + 1e-300) + penalty, -np.inf)))
+        # Where no draw of any meets the conditions, what is nearest to them.
+        merit = np.log(gain + 1e-300) if gain[left].any() else situation.log_chance_admissible(finalists)
+        j = int(np.argmax(np.where(left, merit + penalty, -np.inf)))
         margin = belief.warp.back(np.maximum(draws[:, j], floor)) - belief.warp.back(np.maximum(best, floor))
         expected = float(np.maximum(draws[:, j] - np.maximum(best, floor), 0.0).mean())
         picks.append(replace(_promise(finalists[j], margin), expected=expected))
@@ -243,11 +265,13 @@ def _improving(situation: Situation, finalists: Floats, n: int, rng: np.random.G
 
 
 def _with_chance(situation: Situation, x: Floats, rivals: Floats, rng: np.random.Generator) -> Pick:
-    """Return the pick with its chance of being better than all rivals, and by how much it then is."""
+    """Return the pick with its chance of adding to the front: meeting all conditions, and no rival better in everything."""
     if not len(rivals):
         return Pick(x, "improve")
-    draws = situation.outcomes(np.vstack([x, rivals]), DRAWS, rng)[situation.wanted[0]]
-    return _promise(x, draws[:, 0] - draws[:, 1:].max(axis=1))
+    recipes = np.vstack([x, rivals])
+    values, met = situation.objectives(recipes, DRAWS, rng)
+    beaten = ((values[:, 1:] >= values[:, :1]).all(axis=2) & met[:, 1:]).any(axis=1)
+    return Pick(x, "improve", float((met[:, 0] & ~beaten).mean()))
 
 
 def _promise(x: Floats, margin: Floats) -> Pick:
@@ -268,6 +292,8 @@ def replicate(situation: Situation, finalists: Floats) -> Pick | None:
     x = np.vstack([again, finalists[:RIVALS]])
     belief = situation.beliefs[situation.wanted[0]]
     worth = worth_of_knowing(belief, x) * np.exp(situation.log_penalty(x))
+    if situation.cost is not None:  # at what they cost on average, so that the coin of the cost is none of worth's
+        worth = worth * costs(situation.cost, situation.space.restore(x)).mean()
     best, new = int(np.argmax(worth[: len(again)])), float(worth[len(again) :].max())
     if worth[best] <= max(REPLICATE_FACTOR * new, LEAST_WORTH):
         return None
@@ -313,7 +339,7 @@ def _marginal(situation: Situation) -> candidates.Score:
     belief = situation.beliefs[name]
     incumbents = best_tried(situation)
     held = belief.mean_sd(incumbents)[0] - situation.loss(name, incumbents)
-    held = held[situation.log_chance_admissible(incumbents) > np.log(0.5)]
+    held = held[situation.likely_admissible(incumbents)]
     best = held.max() if len(held) else 0.0
 
     def score(x: Floats) -> Floats:

@@ -36,6 +36,10 @@ DISTRUST: Final = 0.2
 """Under so much trust in the prior the names that it condemns are tried sooner."""
 MILESTONE: Final = 100
 """Up to so many trials every fit starts afresh; beyond, from the fit at 100, 200, 400, … trials."""
+FEWEST_ALIKE: Final = 4
+"""So many trials that all failed, or all gave the same, say nothing of where to go [est]."""
+ALIKE: Final = 1e-9
+"""Results that differ by less than this share of their size are the same."""
 _NOT_HANDED: Final = object()
 
 
@@ -189,16 +193,29 @@ class Optimiser:
 
     # ---- what is believed -----------------------------------------------------------------------------------------
 
+    @property
+    def objectives(self) -> dict[str, str]:
+        """Every objective and its direction, "max" or "min"; one without a name is `value`."""
+        return {o.name: "max" if o.sign > 0 else "min" for o in self._goals.objectives}
+
     @one_thread
-    def predict(self, recipes: pd.DataFrame, *, noisy: bool = False) -> pd.DataFrame:
-        """Return mean, sd, p05 and p95 of the first objective at n recipes.
+    def predict(self, recipes: pd.DataFrame, *, outcome: str | None = None, noisy: bool = False) -> pd.DataFrame:
+        """Return mean, sd, p05 and p95 of an outcome at n recipes.
 
         Args:
             recipes: n rows.
+            outcome: name of one that trials measure; the first objective without it.
             noisy: of the next measurement instead of the noise-free outcome.
         """
-        x = self._space.encode(recipes)
-        return self._prediction(x, noisy=noisy).set_index(recipes.index)
+        if outcome is not None and outcome not in self._outcomes:
+            raise Refusal(f"{outcome!r} is no outcome that trials measure here: {', '.join(self._outcomes)}")
+        return self._prediction(self._space.encode(recipes), outcome, noisy=noisy).set_index(recipes.index)
+
+    @one_thread
+    def chance_met(self, recipes: pd.DataFrame) -> pd.Series:
+        """Return for n recipes the chance that they meet the conditions on outcomes (1 where there are none)."""
+        chance = np.exp(self._situation().log_chance_admissible(self._space.encode(recipes)))
+        return pd.Series(chance, index=recipes.index, name="chance_met")
 
     @one_thread
     def recommend(self) -> pd.DataFrame:
@@ -342,7 +359,7 @@ class Optimiser:
         under_way = len(used) - int(history.failed.sum())
         lost, n_names = given_up(self._space, self._base, history.x[~history.failed], history.x[history.failed])
         # Before any result a model without a prior would choose by cost alone: so the spread goes on.
-        lacking = max(0, start - n_names - under_way) if self._informed or not history.failed.all() else n
+        lacking = n if self._nothing_to_go_by else max(0, start - n_names - under_way)
         barred = lost | self._feasible().hopeless(self._base)
         base = self._base if barred.all() else self._base[~barred]
         first = first_recipes(self._space, base, used, min(n, lacking), rng)
@@ -355,6 +372,18 @@ class Optimiser:
             if not found:
                 break
         return self._padded(picks, n)
+
+    @property
+    def _nothing_to_go_by(self) -> bool:
+        """Whether trials say nothing of where to go: all failed, or all gave the same; a prior is then followed no longer."""
+        history = self._history
+        if history.failed.all():
+            return not self._informed or len(history.x) >= FEWEST_ALIKE
+        measured = sum(not objective.known for objective in self._goals.objectives)
+        columns = [column[~np.isnan(column)] for column in history.values[:, :measured].T]
+        if min(len(column) for column in columns) < FEWEST_ALIKE:
+            return False
+        return all(bool(np.ptp(column) <= ALIKE * np.abs(column).max()) for column in columns)
 
     @property
     def _informed(self) -> bool:
@@ -430,8 +459,8 @@ class Optimiser:
             earlier=self._milestones.get((j, milestone)),
         )
 
-    def _prediction(self, x: Floats, *, noisy: bool = False) -> pd.DataFrame:
-        name = next(objective.name for objective in self._goals.objectives if not objective.known)
+    def _prediction(self, x: Floats, outcome: str | None = None, *, noisy: bool = False) -> pd.DataFrame:
+        name = outcome or next(objective.name for objective in self._goals.objectives if not objective.known)
         belief, sign = self._believe()[name], self._signs[self._outcomes.index(name)]
         if not belief.process.data.n:  # nothing is known of the outcome's unit
             return pd.DataFrame(np.nan, index=range(len(x)), columns=["mean", "sd", "p05", "p95"])

@@ -18,7 +18,7 @@ from campaign.errors import Refusal
 from campaign.names import nearest
 from campaign.parameter import Category
 from campaign.space import SearchSpace
-from surrogate.warp import BEND, SLIGHTLY, STRAIGHT, Warp
+from surrogate.warp import BEND, RARE, SLIGHTLY, STRAIGHT, Warp
 
 Floats = npt.NDArray[np.float64]
 REFERENCE_RECIPES = 256
@@ -63,7 +63,7 @@ class Prior:
         self._unit = 1.0
         self.width = 0
         self._scales: dict[float | None, _Scale] = {}
-        self._extremes = np.zeros(2)
+        self._extremes, self._usual = np.zeros(2), 0.0
         if function is not None:
             self._scale()
 
@@ -133,9 +133,12 @@ class Prior:
         return self._scale_of(side).warp.scale
 
     def spans_factors(self, side: float) -> bool:
-        """Return whether the prior lies on that side of 0 and differs by factors over the space."""
+        """Return whether the prior lies on that side of 0 and differs by factors over the space.
+
+        One that is 0 nearly everywhere says by nothing what is usual.
+        """
         low, high = np.sort(side * self._extremes)
-        return bool(self.width and low >= -SLIGHTLY * high and high >= FACTOR * low)
+        return bool(self.width and low >= -SLIGHTLY * high and high >= FACTOR * low and self._usual > RARE * high)
 
     def _scale_of(self, side: float | None) -> _Scale:
         """Return the straight scale, or the one bent to a side: a prior that knows no 0 on that side is moved to one."""
@@ -144,8 +147,8 @@ class Prior:
             if side is not None:
                 if not self.spans_factors(side):
                     zero = float(raw.mean(axis=0).min() if side > 0 else raw.mean(axis=0).max())
-                high = float(np.quantile(np.abs(raw.mean(axis=0) - zero), 0.9))
-                warp = Warp(BEND * max(high, FLAT), side)
+                sizes = np.abs(raw.mean(axis=0) - zero)
+                warp = Warp(BEND * max(float(np.quantile(sizes, 0.9)), RARE * float(sizes.max()), FLAT), side)
             self._scales[side] = _Scale.of(warp, zero, raw)
         return self._scales[side]
 
@@ -174,6 +177,7 @@ class Prior:
         self._typical = float(np.nanmean(np.where(np.isfinite(given), given, np.nan)))
         raw, self._reference = self._raw(reference), reference
         self._extremes = np.array([raw.mean(axis=0).min(), raw.mean(axis=0).max()])
+        self._usual = float(np.quantile(np.abs(raw.mean(axis=0)), 0.9))
         straight = self._scale_of(None)
         if straight.warp.scale > FLAT:
             self.width = 1 + len(self._space.parameters) + len(straight.directions)

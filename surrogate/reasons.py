@@ -31,14 +31,59 @@ def reason(pick: Pick, situation: Situation, sign: float) -> str:
         if not belief.process.data.n:
             return "The most promising recipe by the prior, before any result."
         return f"{predicted[0].upper()}{predicted[1:]}, the most promising recipe before any that may be best."
-    best = sign * float(belief.warp.back(belief.mean_sd(tried)[0].max()))
-    sentence = (
-        f"{predicted[0].upper()}{predicted[1:]} against {best:.4g} believed of the best so far: better with a chance of "
-        f"{pick.chance:.0%}, then by {pick.gain:.3g}"
-    )
+    if len(situation.goals.objectives) > 1:
+        return _balance(pick, situation) + _test(situation, x, sign) + "."
+    sentence = f"{predicted[0].upper()}{predicted[1:]}"
+    if situation.slips is not None:
+        sentence += f", {sign * _held(situation, x):.4g} where settings slip,"
+    if situation.goals.outcome_constraints:
+        sentence += f" (meets the conditions with a chance of {_chance_met(situation, x):.0%})"
+        tried = tried[situation.likely_admissible(tried)]
+        if not len(tried):
+            return f"{sentence}, as no recipe so far is likely to meet them" + _test(situation, x, sign) + "."
+    sentence += f" against {sign * _held(situation, tried):.4g} believed of the best so far"
+    if situation.goals.outcome_constraints:
+        sentence += f" (which does with {_chance_met(situation, _holder(situation, tried)):.0%})"
+    sentence += f": better with a chance of {pick.chance:.0%}, then by {pick.gain:.3g}"
     if pick.stuck:
         sentence += f" (doubting the belief {STUCK_DOUBT:.2g} times as much as stated, as by it next to nothing is left to gain)"
     return sentence + _test(situation, x, sign) + "."
+
+
+def _held(situation: Situation, x: np.ndarray) -> float:
+    """The best believed of some recipes, larger is better; where settings slip, what is then still reached."""
+    belief = situation.beliefs[situation.wanted[0]]
+    return float(belief.warp.back(_believed(situation, x).max()))
+
+
+def _holder(situation: Situation, x: np.ndarray) -> np.ndarray:
+    """The one of some recipes that is believed best, 1 x p."""
+    return x[[int(np.argmax(_believed(situation, x)))]]
+
+
+def _believed(situation: Situation, x: np.ndarray) -> np.ndarray:
+    name = situation.wanted[0]
+    return np.asarray(situation.beliefs[name].mean_sd(x)[0] - situation.loss(name, x))
+
+
+def _chance_met(situation: Situation, x: np.ndarray) -> float:
+    """The chance that one recipe meets the conditions on outcomes."""
+    return float(np.exp(situation.log_chance_admissible(x)[0]))
+
+
+def _balance(pick: Pick, situation: Situation) -> str:
+    """What a recipe promises for each of several objectives, and for the front."""
+    x, said = pick.x[None, :], []
+    for objective in situation.goals.objectives:
+        if objective.known:
+            said.append(f"{objective.name} {objective.sign * situation.known(x)[objective.name][0]:.4g}")
+            continue
+        mean, sd = (float(value[0]) for value in situation.beliefs[objective.name].summary(x, (0.5,))[:2])
+        said.append(f"{objective.name} {objective.sign * mean:.4g} ± {sd:.2g}")
+    sentence = f"Predicted {', '.join(said)}: beaten in everything by none so far with a chance of {pick.chance:.0%}"
+    if situation.goals.outcome_constraints:
+        sentence += f" (meets the conditions with a chance of {_chance_met(situation, x):.0%})"
+    return sentence
 
 
 def _test(situation: Situation, x: np.ndarray, sign: float) -> str:

@@ -18,6 +18,8 @@ Floats = npt.NDArray[np.float64]
 
 BEND = 0.1
 """`bend` as a share of the high values (their 90th percentile) [est]."""
+RARE = 0.01
+"""Where the high values are less than this share of the largest, nearly all are next to 0."""
 SLIGHTLY = 0.02
 """A value this far on the wrong side of 0, as a share of the largest, is a reading of nothing."""
 
@@ -84,4 +86,4 @@ def bent(values: Floats) -> Warp | None:
     side = 1.0 if values.sum() > 0 else -1.0
     if size == 0.0 or (side * values).min() < -SLIGHTLY * size:
         return None
-    return Warp(BEND * float(np.quantile(np.abs(values), 0.9)), side)
+    return Warp(BEND * max(float(np.quantile(np.abs(values), 0.9)), RARE * size), side)

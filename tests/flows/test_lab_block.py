@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab_kit import CAMPAIGN, lab
 
+from campaign import materials
 from campaign.errors import Refusal
+from campaign.space import SearchSpace
 from campaign.spec import Lab
 from flows import choose, lab_cost
 from flows.mixer import WEEKDAYS, days_a_batch, mixer_slots, next_working
@@ -117,22 +119,37 @@ def test_carbon_as_the_balance_is_counted_too_and_its_end_is_told(
         choose.propose(session, 1)
 
 
+def priced(lab: Lab, recipes: pd.DataFrame, held: dict[str, Any], *, cycles: int = 100) -> Any:
+    """What recipes cost a lab, in a space of their columns."""
+    space = {"sse": ["LPSCl", "LGPS"], "time_h": (1.0, 12.0), "loading_mg_cm2": (0.5, 8.0)}
+    described = SearchSpace.of({name: space[name] for name in recipes})
+    return lab_cost.of_lab(described, held, lab, materials.load(), cycles=cycles)(recipes)
+
+
 def test_a_dearer_batch_costs_more_and_without_prices_only_days_count() -> None:
     recipes = pd.DataFrame({"sse": ["LPSCl", "LGPS"], "time_h": [5.0, 5.0]})
     held = {"speed_rpm": 1500.0, "active": "S"}
-    cheap, dear = lab_cost.cost(recipes, held, Lab(price_per_g={"LPSCl": 1, "LGPS": 50}), typical_price=10.0)
+    cheap, dear = priced(Lab(price_per_g={"LPSCl": 1, "LGPS": 50}), recipes, held)
     assert dear > 1.5 * cheap
-    same = lab_cost.cost(recipes, held, Lab(), typical_price=0.0)
+    same = priced(Lab(), recipes, held)
     assert same[0] == same[1]
 
 
 def test_mixing_costs_days_only_where_the_mixer_is_scarcer_than_the_channels() -> None:
     recipes = pd.DataFrame({"time_h": [1.0, 4.0, 12.0]})
     held = {"speed_rpm": 1500.0, "active": "S"}
-    assert np.ptp(lab_cost.days(recipes, held, Lab(channels=8))) == 0.0
-    many = lab_cost.days(recipes, held, Lab(channels=200))
+    assert np.ptp(priced(Lab(channels=8), recipes, held)) == 0.0
+    many = priced(Lab(channels=200), recipes, held)
     assert many[0] < many[1] < many[2]
-    assert lab_cost.days(recipes, held, Lab(channels=200, mixers=50)) == pytest.approx(0.1)  # 20 channel-days over 200
+    assert priced(Lab(channels=200, mixers=50), recipes, held) == pytest.approx(0.1)  # 20 channel-days over 200
+
+
+def test_a_cell_costs_no_more_channel_days_than_its_whole_run_takes() -> None:
+    recipes = pd.DataFrame({"loading_mg_cm2": [0.5, 1.0, 8.0]})
+    held = {"active": "S", "time_h": 1.0, "current_mA_cm2": 2.0}
+    short = priced(Lab(channels=1), recipes, held, cycles=100)
+    assert short[1] == pytest.approx(100 * 2 * 1.672 / 2.0 / 24, rel=1e-2)  # mAh cm-2 over mA cm-2, twice a cycle
+    assert short[0] < short[1] < short[2] == 20.0
 
 
 @given(
