@@ -183,3 +183,44 @@ def test_a_fault_is_refused_with_its_line(
     with pytest.raises(Refusal, match=r"campaign\.yaml, line \d+") as refused:
         open_session(path)
     assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("space", "fixed", "says"),
+    [
+        (
+            "",
+            "premill_h: 10, premill_speed_rpm: 5000",
+            "premill_speed_rpm of 5000 is beyond the mixer, which ends at 2000",
+        ),
+        ("", "premill_h: 13, premill_speed_rpm: 500", "premill_h of 13 is beyond the mixer, which ends at 12"),
+        ("premill_h: {low: 0, high: 13}", "premill_speed_rpm: 500", "premill_h up to 13 is beyond the mixer"),
+        (
+            "premill_speed_rpm: {low: 200, high: 2100}",
+            "premill_h: 1",
+            "premill_speed_rpm up to 2100 is beyond the mixer",
+        ),
+    ],
+)
+def test_premilling_is_a_run_of_the_mixer_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: str, fixed: str, says: str
+) -> None:
+    path = tmp_path / "campaign.yaml"
+    text = CAMPAIGN.replace("active_wt_pct: 25", f"active_wt_pct: 25, {fixed}")
+    text = text.replace("space:\n", f"space:\n  {space}\n" if space else "space:\n")
+    path.write_text(text.replace("budget:", "lab: {max_speed_rpm: 2000, max_run_time_h: 12}\nbudget:"))
+    monkeypatch.setenv("MIXWRIGHT_DATA_DIR", str(tmp_path / "data"))
+    with pytest.raises(Refusal, match=r"campaign\.yaml, line \d+") as refused:
+        open_session(path)
+    assert says in str(refused.value)
+
+
+def test_two_runs_that_each_last_as_long_as_the_mixer_may_are_taken_and_a_speed_without_hours_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "campaign.yaml"
+    monkeypatch.setenv("MIXWRIGHT_DATA_DIR", str(tmp_path / "data"))
+    for fixed in ("premill_h: 12, premill_speed_rpm: 2000", "premill_speed_rpm: 5000"):
+        text = CAMPAIGN.replace("active_wt_pct: 25", f"active_wt_pct: 25, {fixed}")
+        path.write_text(text.replace("budget:", "lab: {max_run_time_h: 12}\nbudget:").replace("bench", fixed[:9]))
+        open_session(path)

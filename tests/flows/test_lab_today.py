@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -28,6 +29,20 @@ def test_what_to_mix_in_grams_and_hours_on_the_clock(session: Session) -> None:
     assert first.weigh_g == pytest.approx({"S": 0.25, "LPSCl": 0.5, "KB+C45": 0.25, "balls": 5.0})
     assert first.clock_h == pytest.approx(6.0)
     assert "H2S" in first.warnings[0] and "inert" in first.warnings[0]
+
+
+def test_premilling_is_on_the_clock_too(session: Session, run: Callable[..., tuple[int, str, str]]) -> None:
+    milled = session.spec.designs(pd.DataFrame({"speed_rpm": [1500.0], "time_h": [3.0]}))
+    milled["premill_h"], milled["premill_speed_rpm"] = 10.0, 500.0
+    session.ledger.propose("bench", milled, DECISION, evaluator="lab", trials_seen=4, key="m", at=now(), by="Ada")
+    monday = datetime(2026, 11, 23, 8, 0).astimezone()
+    for trial in ("T0001", "T0002", "T0003", "T0004"):
+        session.ledger.abandon(trial, key=trial, at=now(), by="Ada", why="room for the other")
+    (batch,) = today(session, monday).mix
+    assert batch.clock_h == pytest.approx(26.0)  # 10 h and 3 h at half duty
+    assert batch.slot.startswith("mixer 1: begin Mon 23 Nov 08:00, done Tue 24 Nov 10:30")
+    _, said, _ = run("today", session.loaded.path)
+    assert "1500 rpm for 3 h of rotation (26 h on the clock with the premilling); premill: 10 h at 500 rpm" in said
 
 
 def test_a_recipe_that_may_melt_its_active_is_warned_of(session: Session) -> None:
