@@ -62,7 +62,7 @@ class Today:
     overdue: tuple[str, ...]
     unassigned: tuple[str, ...]
     running: tuple[str, ...]
-    """What the cells under test promise, and that they run on."""
+    """What the cells under test promise, and that they run on; of some nothing is known yet."""
     look: tuple[str, ...]
     """Checks that ask for a person's look."""
 
@@ -97,7 +97,7 @@ def today(session: Session, at: datetime | None = None) -> Today:
         awaited=tuple(_awaited(running, files, at)),
         overdue=tuple(_overdue(session, running, at)),
         unassigned=tuple(unassigned),
-        running=tuple(_running(session, advised)),
+        running=tuple([*_running(session, advised), *_unjudged(reader, session, advised, running, at)]),
         look=tuple(_look(session, files)),
     )
 
@@ -253,6 +253,21 @@ def _running(session: Session, advised: list[Advice]) -> list[str]:
         for found in outlook.latest(session)
     ]
     return promised + [f"{cell}: run on: {reason}" for cell, reason in words.items()]
+
+
+def _unjudged(
+    reader: Reader, session: Session, advised: list[Advice], running: pd.DataFrame, at: datetime
+) -> list[str]:
+    """Running cells of which nothing can be foreseen yet: too little of their record has come."""
+    spoken_of = {str(item.number) for item in advised} | {found.cell for found in outlook.latest(session)}
+    cycles = reader.cycling(session.name).groupby("subject")["cycle"].nunique()
+    said = []
+    for name, row in running[~running.index.isin(spoken_of)].iterrows():
+        days, known = max(0, round((at - _started(row)) / timedelta(days=1))), int(cycles.get(name, 0))
+        record = f"{known} cycle{'s are' if known > 1 else ' is'} known so far" if known else "no cycle is known yet"
+        since = f"{days} day{'s' * (days != 1)} since its start"
+        said.append(f"{name}{_on_channel(row['channel'])}: runs on, {since}; {record}")
+    return said
 
 
 def _awaited(running: pd.DataFrame, files: pd.DataFrame, at: datetime) -> list[str]:

@@ -80,6 +80,19 @@ def test_the_list_follows_the_work(session: Session, tmp_path: Path) -> None:
     assert "T0001-M1-C1" in today(session, now() + timedelta(days=12)).overdue[0]
 
 
+def test_a_running_cell_is_listed_before_its_file_says_anything(session: Session, tmp_path: Path) -> None:
+    for number in (1, 2):
+        cell = f"T000{number}-M1-C1"
+        people.start(session.ledger, cell, Act("Ada", now()), channel=str(number), facts={"area_cm2": AREA})
+    take(session, cycler_csv(tmp_path / "T0002-M1-C1.csv", [3.0]), by="Ada")
+    assert today(session, now() + timedelta(days=3)).running == (
+        "T0001-M1-C1 on channel 1: runs on, 3 days since its start; no cycle is known yet",
+        "T0002-M1-C1 on channel 2: runs on, 3 days since its start; 1 cycle is known so far",
+    )
+    people.stop(session.ledger, "T0001-M1-C1", Act("Ada", now()))
+    assert [line.partition(" ")[0] for line in today(session).running] == ["T0002-M1-C1"]
+
+
 def test_the_longest_time_of_a_test_is_its_cycles_at_theory(session: Session) -> None:
     from flows.intake.cells import cell_of
 
