@@ -106,7 +106,8 @@ def _propose(session: Session, lease: Lease) -> tuple[list[str], str | None]:
     if stop is not None:
         return [], stop
     try:
-        return list(choose.propose(session, room.q, lease=lease).index), None
+        proposed = list(choose.propose(session, room.q, lease=lease).index)
+        return proposed, stock.short_of(session, len(proposed), room.q)
     except (Stale, stock.OutOfStock) as reason:
         return [], str(reason)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -83,6 +86,25 @@ def test_stock_limits_what_is_proposed_and_says_when_it_is_gone(
         choose.propose(session, 1)
     session.ledger.abandon("T0001", key="x", at=FRIDAY, by="Ada", why="never mixed")
     assert len(choose.propose(session, 1)) == 1
+
+
+def test_who_asks_for_more_than_the_stock_allows_is_told_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    path = tmp_path / "campaign.yaml"  # 0.25 g of S and 0.25 g of carbon a batch
+    monkeypatch.setenv("MIXWRIGHT_DATA_DIR", str(tmp_path / "data"))
+    for name, material in (("sulfur", "S"), ("carbon", "KB+C45")):
+        text = CAMPAIGN.replace("campaign: bench", f"campaign: {name}")
+        path.write_text(text.replace("budget:", f"lab: {{stock_g: {{{material}: 0.3}}}}\nbudget:"))
+        for _ in range(2):  # the second time, the one that waits
+            code, out, err = run("propose", path, "-q", "4", "--json")
+            assert code == 0 and len(json.loads(out)) == 1
+            assert "stock allows 1 of the 4 asked for: " in err and "raise stock_g" in err
+            assert re.search(rf"campaign\.yaml, line \d+: what is left.*{re.escape(material)}.*0\.05 g", err)
+        assert "stock allows" not in run("propose", path)[2]
+    session = open_session(path)
+    session.ledger.abandon("T0002", key="x", at=FRIDAY, by="Ada", why="never mixed")
+    assert "stock allows 1 of the 4 asked for" in tick(session, project_now=False).sentences[0]
 
 
 def test_an_electrolyte_that_is_gone_is_no_longer_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
