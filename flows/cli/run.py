@@ -101,6 +101,7 @@ def propose(campaign: str, q: int, sheet: Path | None, as_json: bool) -> None:
     Trials that are proposed and not yet begun are given again before new ones are chosen, so asking twice costs nothing.
     """
     from flows import history, lab_sheet, stock
+    from flows import tick as steps
     from flows.session import open_session
     from ingest.sheet_write import refuse_place
 
@@ -113,6 +114,8 @@ def propose(campaign: str, q: int, sheet: Path | None, as_json: bool) -> None:
     table = _next_trials(session, q)
     if short := stock.short_of(session, len(table), q):
         note(short)
+    if over := steps.over_budget(session):
+        note(over)
     if sheet is not None:
         lab_sheet.write(session, sheet, list(table.index))
         note(f"sheet: {sheet}")
