@@ -108,7 +108,7 @@ def _to_mix(session: Session, trials: pd.DataFrame, at: datetime) -> list[ToMix]
         return []
     designs = complete(trials[list(DESIGN_COLUMNS)])
     weighed = weighing_table(designs, session.spec.lab.batch_mass_g).set_index("trial")
-    hot = _vessel_temperature_C(session, designs)
+    hot, unknown = _vessel_temperature_C(session, designs)
     slots = mixer_slots(weighed["time on the clock (h)"].astype(float), session.spec.lab, at)
     batches = []
     for trial, design in designs.iterrows():
@@ -129,7 +129,10 @@ def _to_mix(session: Session, trials: pd.DataFrame, at: datetime) -> list[ToMix]
                     if row[name] != "none"
                 ),
                 slot=slots[str(trial)].sentence,
-                warnings=(*_outside(session, design), *_warnings(session, design, hot.get(str(trial)))),
+                warnings=(
+                    *_outside(session, design),
+                    *_warnings(session, design, hot.get(str(trial)), unknown.get(str(trial))),
+                ),
             )
         )
     return batches
@@ -151,7 +154,7 @@ def _outside(session: Session, design: pd.Series) -> list[str]:
     ]
 
 
-def _warnings(session: Session, design: pd.Series, vessel_C: float | None) -> list[str]:
+def _warnings(session: Session, design: pd.Series, vessel_C: float | None, unknown: str | None) -> list[str]:
     said = []
     formula = session.materials.electrolyte(str(design["sse"])).formula
     sulfide = "P" in formula and "S" in formula
@@ -162,7 +165,11 @@ def _warnings(session: Session, design: pd.Series, vessel_C: float | None) -> li
     )
     if str(design["active"]) in ("Se", "SeS2", "Te"):
         said.append(f"{design['active']} dust is toxic: closed containers, gloves")
-    if vessel_C is None or str(design["active"]) == "none":
+    if str(design["active"]) == "none":
+        return said
+    if unknown is not None:
+        said.append(f"the model knows no temperature of this vessel: {unknown}")
+    if vessel_C is None:
         return said
     melts = session.materials.active(str(design["active"])).melting_point_C
     if vessel_C >= melts - NEAR_MELTING_C:
@@ -173,17 +180,29 @@ def _warnings(session: Session, design: pd.Series, vessel_C: float | None) -> li
     return said
 
 
-def _vessel_temperature_C(session: Session, designs: pd.DataFrame) -> dict[str, float]:
-    """The model's vessel temperature by trial; nothing where the recipe lies outside what the model knows."""
+def _vessel_temperature_C(session: Session, designs: pd.DataFrame) -> tuple[dict[str, float], dict[str, str]]:
+    """The model's vessel temperature by trial; and by trial why there is none, where a recipe leaves what the model knows."""
     from models.simulate import simulate
 
-    try:
-        composite = simulate(designs, fidelity="quick", materials=session.materials).composite
-    except Refusal:
-        return {}
+    told = {trial: _refused(session, designs.loc[[trial]]) for trial in designs.index}
+    unknown = {str(trial): sentence for trial, sentence in told.items() if sentence is not None}
+    known = designs[[told[trial] is None for trial in designs.index]]
+    if known.empty:
+        return {}, unknown
+    composite = simulate(known, fidelity="quick", materials=session.materials).composite
     if "vessel_temperature_C" not in composite:
-        return {}
-    return {str(trial): float(value) for trial, value in composite["vessel_temperature_C"].items()}
+        return {}, unknown
+    return {str(trial): float(value) for trial, value in composite["vessel_temperature_C"].items()}, unknown
+
+
+def _refused(session: Session, design: pd.DataFrame) -> str | None:
+    """Say why the model makes no prediction of one recipe; None where it does."""
+    from models import limits
+
+    try:
+        return limits.refusals(design, materials=session.materials)[0]
+    except Refusal as no_recipe:
+        return str(no_recipe)
 
 
 # ---- testing -------------------------------------------------------------------------------------------------------

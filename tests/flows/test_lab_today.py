@@ -57,6 +57,16 @@ def test_a_recipe_that_may_melt_its_active_is_warned_of(session: Session) -> Non
     assert "Te dust is toxic" in said["T0006"] and "toxic" not in said["T0005"]
 
 
+def test_a_recipe_that_the_model_does_not_know_takes_no_warning_from_the_others(session: Session) -> None:
+    two = session.spec.designs(pd.DataFrame({"speed_rpm": [2000.0, 2000.0], "time_h": [5.0, 20.0]}))
+    two["ball_ratio"] = 20.0  # hot; and the model knows 12 h at most
+    session.ledger.propose("bench", two, DECISION, evaluator="lab", trials_seen=4, key="two", at=now(), by="Ada")
+    said = {batch.trial: " ".join(batch.warnings) for batch in today(session).mix}
+    assert "S melts at 115 degC: watch the temperature" in said["T0005"]
+    assert "the model knows no temperature of this vessel: time_h is 20 h" in said["T0006"]
+    assert "melts" not in said["T0006"] and "no temperature" not in said["T0005"]
+
+
 def test_the_list_follows_the_work(session: Session, tmp_path: Path) -> None:
     act = Act("Ada", now())
     people.mixed(session.ledger, "T1", act, done={}, weighed={}, details={})
