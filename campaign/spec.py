@@ -102,6 +102,18 @@ class OutcomeBound(_Frozen):
             raise ValueError("give at_least or at_most")
         return self
 
+    @property
+    def sentence(self) -> str:
+        """For people: `mixing_time_h at most 5`."""
+        ends = (("at least", self.at_least), ("at most", self.at_most))
+        return f"{self.outcome} {' and '.join(f'{word} {limit:g}' for word, limit in ends if limit is not None)}"
+
+    def met(self, values: pd.Series) -> pd.Series:
+        """Say of each of n values whether it lies within the bound; one that is not known (NaN) does not."""
+        low = -math.inf if self.at_least is None else self.at_least
+        high = math.inf if self.at_most is None else self.at_most
+        return values.astype(float).between(low, high)
+
 
 class Budget(_Frozen):
     """How many trials in all, and how many are proposed at once."""

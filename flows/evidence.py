@@ -162,6 +162,14 @@ def wanted_outcomes(spec: CampaignSpec) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def meets_bounds(spec: CampaignSpec, table: pd.DataFrame) -> pd.Series:
+    """Whether each row of outcomes meets all of the campaign's bounds; an outcome that is not known meets none."""
+    met = pd.Series(True, index=table.index)
+    for bound in spec.outcome_constraints:
+        met &= bound.met(table[bound.outcome]) if bound.outcome in table else False
+    return met
+
+
 def is_measured(evaluator: str) -> bool:
     """Say whether an evaluator's numbers are measured."""
     return evaluator in MEASURED

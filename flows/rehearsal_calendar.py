@@ -1,8 +1,8 @@
 """The virtual clock: a lab with one mixer and K channels, played against a chooser of trials, in days.
 
-A mix takes its net hours over the duty and half an hour of hands; it begins in working hours and may run overnight. A day
-after it ends its powder results are in and its cell goes on a channel, or waits for one. Each cycle lasts (Q_dis + Q_chg)/I
-of that cell, so results arrive as partial curves and out of order. Day 0 is a Monday morning.
+A mix takes its net hours, those of premilling too, over the duty and half an hour of hands; it begins in working hours and may
+run overnight. A day after it ends its powder results are in and its cell goes on a channel, or waits for one. Each cycle lasts
+(Q_dis + Q_chg)/I of that cell, so results arrive as partial curves and out of order. Day 0 is a Monday morning.
 """
 
 from __future__ import annotations
@@ -233,7 +233,9 @@ class _Clock:
 
     def _mix(self, recipe: Mapping[str, Any], day: float, mixer: int) -> None:
         number = len(self.tests) + 1
-        hours = float(recipe.get("time_h", self.lab.question.conditions.get("time_h", 5.0)))
+        held = self.lab.question.conditions
+        hours = float(recipe.get("time_h", held.get("time_h", 5.0)))
+        hours += float(recipe.get("premill_h", held.get("premill_h", 0.0)))
         done = day + HANDS_DAYS + hours / self.bench.duty / 24
         self.mixers[mixer] = done
         self.tests[number] = Test(number, dict(recipe), day)

@@ -93,6 +93,8 @@ class Product:
         self.last_cycle = self.early.last_cycle
         self._prior, self._seed, self._descriptors = prior, seed, descriptors or {}
         self._switches, self._stop_when, self._risk = switches, stop_when, risk
+        self.out_of_stock: str | None = None
+        """Why nothing more could be mixed, once it was asked for."""
         self._stock = Stock(lab.stock_g, lab.batch_mass_g) if lab is not None and lab.stock_g else None
         held, cycles = question.conditions, self.last_cycle
         self._cost = None
@@ -118,7 +120,8 @@ class Product:
             return _row(optimiser.ask(1)[names])
         try:
             return _row(self._ask_within(self._stock, tests)[names])
-        except OutOfStock:
+        except OutOfStock as spent:
+            self.out_of_stock = str(spent)
             return None
 
     def _ask_within(self, stock: Stock, tests: Sequence[Seen]) -> pd.DataFrame:

@@ -71,6 +71,7 @@ def document(results: Sequence[LabResult], *, campaign: str, level: str, toleran
         "days_median_of_successes": float(np.median([r.days for r in reached])) if reached else None,
         "cells_median_of_successes": float(np.median([r.cells for r in reached])) if reached else None,
         "ended_day_median": float(np.median([result.ended_day for result in results])),
+        "labs_out_of_stock": sum(result.out_of_stock is not None for result in results),
         "regret_at_end_median": float(np.median([result.regret for result in results])),
         "by_lab": table(results).to_dict("records"),
         "regret_against_days": curve(results).to_dict("records"),
@@ -95,6 +96,12 @@ def sentences(results: Sequence[LabResult], *, level: str, tolerance_pct: float)
         f"the campaign had nothing more to do after {np.median([r.ended_day for r in results]):.0f} days at the median; the "
         f"recipe it recommended then was {abs(off):.1%} {'above' if off < 0 else 'below'} the best"
     )
+    short = [result for result in results if result.out_of_stock is not None]
+    if short:
+        cells = np.median([result.cells_used for result in short])
+        told.append(
+            f"in {len(short)} of {n} labs the stock ran out, after {cells:.0f} cells at the median: {short[0].out_of_stock}"
+        )
     return told
 
 

@@ -49,6 +49,7 @@ class LabResult:
         regret: of the recommended recipe at the end, as a share of the lab's best.
         best: the lab's noise-free best.
         weeks: day, cells, regret, regret_tried at each check.
+        out_of_stock: what was lacking, where the stock ended it.
     """
 
     seed: int
@@ -59,6 +60,7 @@ class LabResult:
     regret: float
     best: float
     weeks: pd.DataFrame
+    out_of_stock: str | None = None
 
     @property
     def within(self) -> bool:
@@ -237,7 +239,8 @@ class Stage:
 def play_lab(stage: Stage, seed: int) -> LabResult:
     """Play the campaign against one lab."""
     lab = stage.lab(seed)
-    played = play(lab, stage.product(seed=stage.spec.seed + seed), stage.bench())
+    product = stage.product(seed=stage.spec.seed + seed)
+    played = play(lab, product, stage.bench())
     reached = played.within(stage.spec.tolerance_pct / 100)
     ended = max((test.ended_day for test in played.tests if test.ended_day < float("inf")), default=0.0)
     return LabResult(
@@ -249,6 +252,7 @@ def play_lab(stage: Stage, seed: int) -> LabResult:
         regret=float(played.weeks["regret"].iloc[-1]),
         best=played.best,
         weeks=played.weeks,
+        out_of_stock=product.out_of_stock,
     )
 
 

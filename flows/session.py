@@ -203,7 +203,10 @@ def check_space(session: Session) -> None:
     fastest = session.materials.mixer(str(spec.conditions().get("mixer", "AR-100"))).max_speed_rpm
     fastest = min(fastest, spec.lab.max_speed_rpm or fastest)
     longest = spec.lab.max_run_time_h
-    for name, limit in (("speed_rpm", fastest), ("time_h", longest)):
+    limits_of = {"speed_rpm": fastest, "time_h": longest}
+    if _premills(spec):  # a run of its own before the mixing, on the same mixer
+        limits_of |= {"premill_speed_rpm": fastest, "premill_h": longest}
+    for name, limit in limits_of.items():
         item = spec.space.get(name)
         if isinstance(item, Range) and limit is not None and item.high > limit:
             raise Refusal(
@@ -226,6 +229,12 @@ def check_space(session: Session) -> None:
         if refused:
             way_out = "; or write prior: none, to go without the physics" if spec.evaluator == "lab" else ""
             raise Refusal(f"{loaded.place(*_where(spec, axes, refused))}: {refused}{way_out}")
+
+
+def _premills(spec: CampaignSpec) -> bool:
+    """Say whether any recipe of the campaign is milled before: a speed without hours is no run."""
+    item = spec.space.get("premill_h")
+    return item.high > 0 if isinstance(item, Range) else float(spec.conditions()["premill_h"]) > 0
 
 
 def _probes(session: Session) -> Iterator[tuple[str, pd.DataFrame]]:

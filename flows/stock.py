@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from surrogate import Optimiser
 
 
+TRIED = 64
+"""Recipes of the space that are weighed against what is left to say which material is lacking."""
+WAY_OUT = "raise stock_g when new material has come, or lower batch_mass_g"
+
+
 class OutOfStock(Refusal):
     """No recipe of the space can be mixed from what is left."""
 
@@ -78,6 +83,24 @@ class Stock:
                 limits.append(Constraint(f"{share} <= {most!r}"))
         return replace(space, forbidden=tuple(forbidden), constraints=tuple(limits))
 
+    def shortage(self, space: SearchSpace, conditions: Mapping[str, Any]) -> str:
+        """Say what is lacking where no further recipe of a space can be mixed, or none of those that are wanted."""
+        try:
+            recipes = self.limited(space, conditions).sample(TRIED, seed=0)
+        except Refusal as refusal:
+            return str(refusal)
+        lacking = [self.lacking(recipes.iloc[[row]], conditions) for row in range(len(recipes))]
+        named = [name for name in lacking if name is not None]
+        return (
+            self.spent(max(named, key=named.count))
+            if named
+            else f"{self.where}: {self._left(self.left_g)} is too little"
+        )
+
+    def spent(self, name: str) -> str:
+        """Say that a material does not do for one more batch, and the way out."""
+        return f"{self.where}: what is left of {name} ({self.left_g[name]:.3g} g) does not do for one more batch; {WAY_OUT}"
+
     def without(self, names: Iterable[str]) -> Stock:
         """The same with nothing left of some materials: where what is left does not do for what was chosen."""
         return replace(self, left_g={**self.left_g, **dict.fromkeys(names, 0.0)})
@@ -87,12 +110,11 @@ class Stock:
         return min(100.0, 100.0 * self.left_g.get(name, self.batch_mass_g) / self.batch_mass_g)
 
     def _sentence(self, names: tuple[str, ...], share_pct: float) -> str:
-        left = ", ".join(f"{name} {self.left_g.get(name, 0.0):.3g} g" for name in names)
         needs = share_pct / 100 * self.batch_mass_g
-        return (
-            f"{self.where}: what is left ({left}) does not do for one more batch, which needs "
-            f"{needs:.3g} g; raise stock_g when new material has come, or lower batch_mass_g"
-        )
+        return f"{self.where}: {self._left(names)} does not do for one more batch, which needs {needs:.3g} g; {WAY_OUT}"
+
+    def _left(self, names: Iterable[str]) -> str:
+        return f"what is left ({', '.join(f'{name} {self.left_g.get(name, 0.0):.3g} g' for name in names)})"
 
 
 class HasOptimiser(Protocol):
@@ -145,10 +167,7 @@ def ask_within(
         if lacking in barred:  # chosen again, as no recipe of the space does without it
             if rows:
                 break
-            raise OutOfStock(
-                f"{left.where}: what is left of {lacking} ({left.left_g[lacking]:.3g} g) does not do for one more batch; "
-                "raise stock_g when new material has come, or lower batch_mass_g"
-            )
+            raise OutOfStock(left.spent(lacking))
         if lacking is not None:
             barred.add(lacking)
             choice.optimiser.withdraw(row[names])
@@ -157,6 +176,15 @@ def ask_within(
         rows.append(row)
     assert choice is not None
     return choice, pd.concat(rows, ignore_index=True)
+
+
+def short_of(session: Session, given: int, asked: int) -> str | None:
+    """Say why fewer trials were given than were asked for, where the stock is known and there are fewer."""
+    left = stock_of(session, session.reader)
+    if left is None or given >= asked:
+        return None
+    why = left.shortage(session.space, session.spec.conditions())
+    return f"stock allows {given} of the {asked} asked for: {why}"
 
 
 def stock_of(session: Session, reader: Reader) -> Stock | None:

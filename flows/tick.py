@@ -106,7 +106,8 @@ def _propose(session: Session, lease: Lease) -> tuple[list[str], str | None]:
     if stop is not None:
         return [], stop
     try:
-        return list(choose.propose(session, room.q, lease=lease).index), None
+        proposed = list(choose.propose(session, room.q, lease=lease).index)
+        return proposed, stock.short_of(session, len(proposed), room.q)
     except (Stale, stock.OutOfStock) as reason:
         return [], str(reason)
 
@@ -122,8 +123,7 @@ def _room(session: Session) -> _Room:
 
     A lab's trial is open until its cell is under test: what is to be mixed next does not wait for cells that run for months.
     """
-    trials = session.ledger.trials(session.name)
-    own = trials[trials["evaluator"].eq(session.spec.evaluator) & trials["planned"].astype(bool)]
+    own = _asked_for(session)
     budget = session.spec.budget
     left = budget.trials - len(own)
     under_way = [state for state in OPEN if state != "testing" or session.spec.evaluator != "lab"]
@@ -141,6 +141,20 @@ def _room(session: Session) -> _Room:
             0, f"{waiting} trials wait to be tested and {running} of {session.spec.lab.channels} channels are taken"
         )
     return _Room(min(left, budget.batch - waiting, room))
+
+
+def _asked_for(session: Session) -> pd.DataFrame:
+    """The trials that count against the budget: all that the campaign has asked for, whatever became of them."""
+    trials = session.ledger.trials(session.name)
+    return trials[trials["evaluator"].eq(session.spec.evaluator) & trials["planned"].astype(bool)]
+
+
+def over_budget(session: Session) -> str | None:
+    """Say that more trials were asked for than the budget has: a person may, a tick does not."""
+    budget, count = session.spec.budget.trials, len(_asked_for(session))
+    if count <= budget:
+        return None
+    return f"the budget of {budget} trials is exceeded: {count} were asked for by now; tick and run ask for no more"
 
 
 def _renewing(call: Step[Any], session: Session, lease: Lease) -> Step[Any]:

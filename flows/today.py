@@ -62,7 +62,7 @@ class Today:
     overdue: tuple[str, ...]
     unassigned: tuple[str, ...]
     running: tuple[str, ...]
-    """What the cells under test promise, and that they run on."""
+    """What the cells under test promise, and that they run on; of some nothing is known yet."""
     look: tuple[str, ...]
     """Checks that ask for a person's look."""
 
@@ -97,7 +97,7 @@ def today(session: Session, at: datetime | None = None) -> Today:
         awaited=tuple(_awaited(running, files, at)),
         overdue=tuple(_overdue(session, running, at)),
         unassigned=tuple(unassigned),
-        running=tuple(_running(session, advised)),
+        running=tuple([*_running(session, advised), *_unjudged(reader, session, advised, running, at)]),
         look=tuple(_look(session, files)),
     )
 
@@ -108,7 +108,7 @@ def _to_mix(session: Session, trials: pd.DataFrame, at: datetime) -> list[ToMix]
         return []
     designs = complete(trials[list(DESIGN_COLUMNS)])
     weighed = weighing_table(designs, session.spec.lab.batch_mass_g).set_index("trial")
-    hot = _vessel_temperature_C(session, designs)
+    hot, unknown = _vessel_temperature_C(session, designs)
     slots = mixer_slots(weighed["time on the clock (h)"].astype(float), session.spec.lab, at)
     batches = []
     for trial, design in designs.iterrows():
@@ -129,7 +129,10 @@ def _to_mix(session: Session, trials: pd.DataFrame, at: datetime) -> list[ToMix]
                     if row[name] != "none"
                 ),
                 slot=slots[str(trial)].sentence,
-                warnings=(*_outside(session, design), *_warnings(session, design, hot.get(str(trial)))),
+                warnings=(
+                    *_outside(session, design),
+                    *_warnings(session, design, hot.get(str(trial)), unknown.get(str(trial))),
+                ),
             )
         )
     return batches
@@ -151,7 +154,7 @@ def _outside(session: Session, design: pd.Series) -> list[str]:
     ]
 
 
-def _warnings(session: Session, design: pd.Series, vessel_C: float | None) -> list[str]:
+def _warnings(session: Session, design: pd.Series, vessel_C: float | None, unknown: str | None) -> list[str]:
     said = []
     formula = session.materials.electrolyte(str(design["sse"])).formula
     sulfide = "P" in formula and "S" in formula
@@ -162,7 +165,11 @@ def _warnings(session: Session, design: pd.Series, vessel_C: float | None) -> li
     )
     if str(design["active"]) in ("Se", "SeS2", "Te"):
         said.append(f"{design['active']} dust is toxic: closed containers, gloves")
-    if vessel_C is None or str(design["active"]) == "none":
+    if str(design["active"]) == "none":
+        return said
+    if unknown is not None:
+        said.append(f"the model knows no temperature of this vessel: {unknown}")
+    if vessel_C is None:
         return said
     melts = session.materials.active(str(design["active"])).melting_point_C
     if vessel_C >= melts - NEAR_MELTING_C:
@@ -173,17 +180,29 @@ def _warnings(session: Session, design: pd.Series, vessel_C: float | None) -> li
     return said
 
 
-def _vessel_temperature_C(session: Session, designs: pd.DataFrame) -> dict[str, float]:
-    """The model's vessel temperature by trial; nothing where the recipe lies outside what the model knows."""
+def _vessel_temperature_C(session: Session, designs: pd.DataFrame) -> tuple[dict[str, float], dict[str, str]]:
+    """The model's vessel temperature by trial; and by trial why there is none, where a recipe leaves what the model knows."""
     from models.simulate import simulate
 
-    try:
-        composite = simulate(designs, fidelity="quick", materials=session.materials).composite
-    except Refusal:
-        return {}
+    told = {trial: _refused(session, designs.loc[[trial]]) for trial in designs.index}
+    unknown = {str(trial): sentence for trial, sentence in told.items() if sentence is not None}
+    known = designs[[told[trial] is None for trial in designs.index]]
+    if known.empty:
+        return {}, unknown
+    composite = simulate(known, fidelity="quick", materials=session.materials).composite
     if "vessel_temperature_C" not in composite:
-        return {}
-    return {str(trial): float(value) for trial, value in composite["vessel_temperature_C"].items()}
+        return {}, unknown
+    return {str(trial): float(value) for trial, value in composite["vessel_temperature_C"].items()}, unknown
+
+
+def _refused(session: Session, design: pd.DataFrame) -> str | None:
+    """Say why the model makes no prediction of one recipe; None where it does."""
+    from models import limits
+
+    try:
+        return limits.refusals(design, materials=session.materials)[0]
+    except Refusal as no_recipe:
+        return str(no_recipe)
 
 
 # ---- testing -------------------------------------------------------------------------------------------------------
@@ -253,6 +272,21 @@ def _running(session: Session, advised: list[Advice]) -> list[str]:
         for found in outlook.latest(session)
     ]
     return promised + [f"{cell}: run on: {reason}" for cell, reason in words.items()]
+
+
+def _unjudged(
+    reader: Reader, session: Session, advised: list[Advice], running: pd.DataFrame, at: datetime
+) -> list[str]:
+    """Running cells of which nothing can be foreseen yet: too little of their record has come."""
+    spoken_of = {str(item.number) for item in advised} | {found.cell for found in outlook.latest(session)}
+    cycles = reader.cycling(session.name).groupby("subject")["cycle"].nunique()
+    said = []
+    for name, row in running[~running.index.isin(spoken_of)].iterrows():
+        days, known = max(0, round((at - _started(row)) / timedelta(days=1))), int(cycles.get(name, 0))
+        record = f"{known} cycle{'s are' if known > 1 else ' is'} known so far" if known else "no cycle is known yet"
+        since = f"{days} day{'s' * (days != 1)} since its start"
+        said.append(f"{name}{_on_channel(row['channel'])}: runs on, {since}; {record}")
+    return said
 
 
 def _awaited(running: pd.DataFrame, files: pd.DataFrame, at: datetime) -> list[str]:

@@ -113,6 +113,7 @@ def trials_table(session: Session, reader: Reader) -> pd.DataFrame:
     )
     objective = session.spec.objective
     counted = table[table["evaluator"].eq(session.spec.evaluator) & ~table["state"].eq("excluded")]
+    counted = counted[evidence.meets_bounds(session.spec, counted)]
     if objective.outcome in table and counted[objective.outcome].notna().any():
         column = counted[objective.outcome]
         table.loc[column.idxmax() if objective.goal == "max" else column.idxmin(), "best"] = True

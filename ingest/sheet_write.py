@@ -238,7 +238,7 @@ class _Writer:
 def weighing_table(designs: pd.DataFrame, batch_mass_g: float) -> pd.DataFrame:
     """Return what to put on the balance, per trial: grams of each part, of balls, and hours on the clock.
 
-    Mass of a part = batch mass x its share; balls = batch mass x ball ratio; clock time = net hours / duty.
+    Mass of a part = batch mass x its share; balls = batch mass x ball ratio; clock time = net hours, premilling too, / duty.
     """
     table = pd.DataFrame(index=designs.index)
     table["trial"] = [str(trial) for trial in designs.index]
@@ -251,7 +251,7 @@ def weighing_table(designs: pd.DataFrame, batch_mass_g: float) -> pd.DataFrame:
     table["speed (rpm)"] = designs["speed_rpm"]
     table["net mixing time (h)"] = designs["time_h"]
     table["duty (share of the clock)"] = designs["duty"]
-    table["time on the clock (h)"] = (designs["time_h"] / designs["duty"]).round(3)
+    table["time on the clock (h)"] = ((designs["time_h"] + designs["premill_h"]) / designs["duty"]).round(3)
     table["premill (h at rpm)"] = [
         f"{h:g} h at {rpm:g} rpm" if h > 0 else "none"
         for h, rpm in zip(designs["premill_h"], designs["premill_speed_rpm"], strict=True)

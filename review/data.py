@@ -207,9 +207,9 @@ class CampaignView:
 
     @property
     def best_trial_id(self) -> str | None:
-        """The trial flagged `best`; where none is, the one with the best value; None before any result."""
-        flagged = self.trials[self.trials["best"].eq(other=True)] if "best" in self.trials else self.trials.iloc[:0]
-        chosen = flagged if len(flagged) else self.ranked(self.trials)
+        """The trial flagged `best`; where nobody has flagged any, the one with the best value; None where there is none."""
+        flags = "best" in self.trials
+        chosen = self.trials[self.trials["best"].eq(other=True)] if flags else self.ranked(self.trials)
         return str(chosen["trial_id"].iloc[0]) if len(chosen) else None
 
     def recipe_columns(self, table: pd.DataFrame) -> list[str]:

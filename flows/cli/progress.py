@@ -58,6 +58,9 @@ class Display:
 
     def _best(self, session: Session) -> str:
         objective = session.spec.objective
-        known = evidence.learnable(session.reader, session).values[objective.outcome].dropna()
+        values = evidence.learnable(session.reader, session).values
+        known = values.loc[evidence.meets_bounds(session.spec, values), objective.outcome].dropna()
+        if known.empty:
+            return ""
         best = known.max() if objective.goal == "max" else known.min()
         return f"best so far {best:.4g} {outcome.define(objective.outcome).unit}"

@@ -88,7 +88,8 @@ def status(campaign: str, as_json: bool) -> None:
     open_trials = trials[trials["state"].isin(OPEN)]
     known = evidence.learnable(reader, session)
     objective = session.spec.objective
-    values = known.values[objective.outcome]
+    results = known.values[objective.outcome]
+    values = results.where(evidence.meets_bounds(session.spec, known.values))
     best: dict[str, object] | None = None
     if values.notna().any():
         row = int((values if objective.goal == "max" else -values).argmax())
@@ -109,7 +110,10 @@ def status(campaign: str, as_json: bool) -> None:
         return
     emit_table(counts)
     click.echo()
-    if best is None:
+    if best is None and results.notna().any():
+        bounds = ", ".join(bound.sentence for bound in session.spec.outcome_constraints)
+        click.echo(f"best so far: none of the {results.notna().sum()} results meets {bounds}")
+    elif best is None:
         click.echo("best so far: no result yet")
     else:
         click.echo(

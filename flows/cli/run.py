@@ -11,6 +11,8 @@ import click
 from flows.cli.output import campaign_argument, emit_json, emit_table, json_option, note, own_lab_option
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from flows.cli.progress import Display
     from flows.session import Session
 
@@ -98,7 +100,8 @@ def propose(campaign: str, q: int, sheet: Path | None, as_json: bool) -> None:
 
     Trials that are proposed and not yet begun are given again before new ones are chosen, so asking twice costs nothing.
     """
-    from flows import choose, history, lab_sheet
+    from flows import history, lab_sheet, stock
+    from flows import tick as steps
     from flows.session import open_session
     from ingest.sheet_write import refuse_place
 
@@ -108,7 +111,11 @@ def propose(campaign: str, q: int, sheet: Path | None, as_json: bool) -> None:
     history.import_history(session)
     if session.spec.evaluator == "lab":
         _print_evidence(session)
-    table = choose.next_trials(session, q)
+    table = _next_trials(session, q)
+    if short := stock.short_of(session, len(table), q):
+        note(short)
+    if over := steps.over_budget(session):
+        note(over)
     if sheet is not None:
         lab_sheet.write(session, sheet, list(table.index))
         note(f"sheet: {sheet}")
@@ -116,6 +123,20 @@ def propose(campaign: str, q: int, sheet: Path | None, as_json: bool) -> None:
         emit_json(table.reset_index())
     else:
         emit_table(table.reset_index())
+
+
+def _next_trials(session: Session, q: int) -> pd.DataFrame:
+    """The next trials; where the stock does for no new one, those alone that wait already."""
+    from flows import choose, stock
+
+    try:
+        return choose.next_trials(session, q)
+    except stock.OutOfStock:
+        trials = session.ledger.trials(session.name)
+        waiting = int((trials["state"].eq("proposed") & trials["planned"].astype(bool)).sum())
+        if not waiting:
+            raise
+        return choose.next_trials(session, waiting)
 
 
 def _print_evidence(session: Session) -> None:

@@ -67,9 +67,9 @@ def _print_batch(batch: ToMix) -> None:
     grams = ", ".join(f"{name} {mass:.4g} g" for name, mass in batch.weigh_g.items())
     click.echo(f"  {batch.trial}: weigh {grams}")
     steps = "".join(f"; {step}" for step in batch.steps)
-    click.echo(
-        f"    {batch.speed_rpm:g} rpm for {batch.net_h:g} h of rotation ({batch.clock_h:g} h on the clock){steps}"
-    )
+    within = " with the premilling" if any(step.startswith("premill") for step in batch.steps) else ""
+    clock = f"{batch.clock_h:g} h on the clock{within}"
+    click.echo(f"    {batch.speed_rpm:g} rpm for {batch.net_h:g} h of rotation ({clock}){steps}")
     click.echo(f"    {batch.slot}")
     for warning in batch.warnings:
         click.echo(f"    ! {warning}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from lab_kit import AREA, MASS, capacity_csv, cycler_csv, fill, sheet_of
 
 from flows import inbox, tick
-from flows.session import Session
+from flows.session import Session, open_session
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -27,6 +28,16 @@ def test_a_proposal_from_nothing_says_that_nothing_was_measured(bench: Session, 
     code, out, err = run("propose", "campaign.yaml", "-q", 2)
     assert code == 0 and "T0001" in out
     assert err == "nothing was measured in this space and protocol yet: the first recipes are spread over the space\n"
+
+
+def test_who_asks_beyond_the_budget_gets_it_and_is_told(bench: Session, run: Run) -> None:
+    path = bench.loaded.path  # four trials are open
+    path.write_text(path.read_text().replace("trials: 12", "trials: 5"))
+    assert "budget" not in run("propose", path, "-q", "5")[2]
+    code, out, err = run("propose", path, "-q", "7", "--json")
+    assert code == 0 and len(json.loads(out)) == 7
+    assert "the budget of 5 trials is exceeded: 7 were asked for by now" in err
+    assert tick.tick(open_session(path), project_now=False).sentences == ("the budget of 5 trials is used",)
 
 
 def test_a_sheet_that_cannot_be_written_is_refused_before_trials_are_proposed_for_it(bench: Session, run: Run) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -85,6 +88,25 @@ def test_stock_limits_what_is_proposed_and_says_when_it_is_gone(
         choose.propose(session, 1)
     session.ledger.abandon("T0001", key="x", at=FRIDAY, by="Ada", why="never mixed")
     assert len(choose.propose(session, 1)) == 1
+
+
+def test_who_asks_for_more_than_the_stock_allows_is_told_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    path = tmp_path / "campaign.yaml"  # 0.25 g of S and 0.25 g of carbon a batch
+    monkeypatch.setenv("MIXWRIGHT_DATA_DIR", str(tmp_path / "data"))
+    for name, material in (("sulfur", "S"), ("carbon", "KB+C45")):
+        text = CAMPAIGN.replace("campaign: bench", f"campaign: {name}")
+        path.write_text(text.replace("budget:", f"lab: {{stock_g: {{{material}: 0.3}}}}\nbudget:"))
+        for _ in range(2):  # the second time, the one that waits
+            code, out, err = run("propose", path, "-q", "4", "--json")
+            assert code == 0 and len(json.loads(out)) == 1
+            assert "stock allows 1 of the 4 asked for: " in err and "raise stock_g" in err
+            assert re.search(rf"campaign\.yaml, line \d+: what is left.*{re.escape(material)}.*0\.05 g", err)
+        assert "stock allows" not in run("propose", path)[2]
+    session = open_session(path)
+    session.ledger.abandon("T0002", key="x", at=FRIDAY, by="Ada", why="never mixed")
+    assert "stock allows 1 of the 4 asked for" in tick(session, project_now=False).sentences[0]
 
 
 def test_an_electrolyte_that_is_gone_is_no_longer_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,3 +222,44 @@ def test_a_fault_is_refused_with_its_line(
     with pytest.raises(Refusal, match=r"campaign\.yaml, line \d+") as refused:
         open_session(path)
     assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("space", "fixed", "says"),
+    [
+        (
+            "",
+            "premill_h: 10, premill_speed_rpm: 5000",
+            "premill_speed_rpm of 5000 is beyond the mixer, which ends at 2000",
+        ),
+        ("", "premill_h: 13, premill_speed_rpm: 500", "premill_h of 13 is beyond the mixer, which ends at 12"),
+        ("premill_h: {low: 0, high: 13}", "premill_speed_rpm: 500", "premill_h up to 13 is beyond the mixer"),
+        (
+            "premill_speed_rpm: {low: 200, high: 2100}",
+            "premill_h: 1",
+            "premill_speed_rpm up to 2100 is beyond the mixer",
+        ),
+    ],
+)
+def test_premilling_is_a_run_of_the_mixer_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: str, fixed: str, says: str
+) -> None:
+    path = tmp_path / "campaign.yaml"
+    text = CAMPAIGN.replace("active_wt_pct: 25", f"active_wt_pct: 25, {fixed}")
+    text = text.replace("space:\n", f"space:\n  {space}\n" if space else "space:\n")
+    path.write_text(text.replace("budget:", "lab: {max_speed_rpm: 2000, max_run_time_h: 12}\nbudget:"))
+    monkeypatch.setenv("MIXWRIGHT_DATA_DIR", str(tmp_path / "data"))
+    with pytest.raises(Refusal, match=r"campaign\.yaml, line \d+") as refused:
+        open_session(path)
+    assert says in str(refused.value)
+
+
+def test_two_runs_that_each_last_as_long_as_the_mixer_may_are_taken_and_a_speed_without_hours_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "campaign.yaml"
+    monkeypatch.setenv("MIXWRIGHT_DATA_DIR", str(tmp_path / "data"))
+    for fixed in ("premill_h: 12, premill_speed_rpm: 2000", "premill_speed_rpm: 5000"):
+        text = CAMPAIGN.replace("active_wt_pct: 25", f"active_wt_pct: 25, {fixed}")
+        path.write_text(text.replace("budget:", "lab: {max_run_time_h: 12}\nbudget:").replace("bench", fixed[:9]))
+        open_session(path)

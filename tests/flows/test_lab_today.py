@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -30,6 +31,20 @@ def test_what_to_mix_in_grams_and_hours_on_the_clock(session: Session) -> None:
     assert "H2S" in first.warnings[0] and "inert" in first.warnings[0]
 
 
+def test_premilling_is_on_the_clock_too(session: Session, run: Callable[..., tuple[int, str, str]]) -> None:
+    milled = session.spec.designs(pd.DataFrame({"speed_rpm": [1500.0], "time_h": [3.0]}))
+    milled["premill_h"], milled["premill_speed_rpm"] = 10.0, 500.0
+    session.ledger.propose("bench", milled, DECISION, evaluator="lab", trials_seen=4, key="m", at=now(), by="Ada")
+    monday = datetime(2026, 11, 23, 8, 0).astimezone()
+    for trial in ("T0001", "T0002", "T0003", "T0004"):
+        session.ledger.abandon(trial, key=trial, at=now(), by="Ada", why="room for the other")
+    (batch,) = today(session, monday).mix
+    assert batch.clock_h == pytest.approx(26.0)  # 10 h and 3 h at half duty
+    assert batch.slot.startswith("mixer 1: begin Mon 23 Nov 08:00, done Tue 24 Nov 10:30")
+    _, said, _ = run("today", session.loaded.path)
+    assert "1500 rpm for 3 h of rotation (26 h on the clock with the premilling); premill: 10 h at 500 rpm" in said
+
+
 def test_a_recipe_that_may_melt_its_active_is_warned_of(session: Session) -> None:
     hot = session.spec.designs(pd.DataFrame({"speed_rpm": [2000.0, 2000.0], "time_h": [5.0, 5.0]}))
     hot["ball_ratio"], hot["active"] = 20.0, ["S", "Te"]  # more balls, more heat; Te melts at 450 degC
@@ -40,6 +55,16 @@ def test_a_recipe_that_may_melt_its_active_is_warned_of(session: Session) -> Non
     warned = {name for name, text in said.items() if "melts" in text}
     assert "T0006" not in warned and "T0001" not in warned  # Te melts higher; 1500 rpm stays cooler
     assert "Te dust is toxic" in said["T0006"] and "toxic" not in said["T0005"]
+
+
+def test_a_recipe_that_the_model_does_not_know_takes_no_warning_from_the_others(session: Session) -> None:
+    two = session.spec.designs(pd.DataFrame({"speed_rpm": [2000.0, 2000.0], "time_h": [5.0, 20.0]}))
+    two["ball_ratio"] = 20.0  # hot; and the model knows 12 h at most
+    session.ledger.propose("bench", two, DECISION, evaluator="lab", trials_seen=4, key="two", at=now(), by="Ada")
+    said = {batch.trial: " ".join(batch.warnings) for batch in today(session).mix}
+    assert "S melts at 115 degC: watch the temperature" in said["T0005"]
+    assert "the model knows no temperature of this vessel: time_h is 20 h" in said["T0006"]
+    assert "melts" not in said["T0006"] and "no temperature" not in said["T0005"]
 
 
 def test_the_list_follows_the_work(session: Session, tmp_path: Path) -> None:
@@ -63,6 +88,19 @@ def test_the_list_follows_the_work(session: Session, tmp_path: Path) -> None:
     # 20 cycles of twice 3.75 mAh/cm2 at 0.67 mA/cm2 are 224 h; with a fifth more they are over after 11.2 days
     assert today(session, now() + timedelta(days=11)).overdue == ()
     assert "T0001-M1-C1" in today(session, now() + timedelta(days=12)).overdue[0]
+
+
+def test_a_running_cell_is_listed_before_its_file_says_anything(session: Session, tmp_path: Path) -> None:
+    for number in (1, 2):
+        cell = f"T000{number}-M1-C1"
+        people.start(session.ledger, cell, Act("Ada", now()), channel=str(number), facts={"area_cm2": AREA})
+    take(session, cycler_csv(tmp_path / "T0002-M1-C1.csv", [3.0]), by="Ada")
+    assert today(session, now() + timedelta(days=3)).running == (
+        "T0001-M1-C1 on channel 1: runs on, 3 days since its start; no cycle is known yet",
+        "T0002-M1-C1 on channel 2: runs on, 3 days since its start; 1 cycle is known so far",
+    )
+    people.stop(session.ledger, "T0001-M1-C1", Act("Ada", now()))
+    assert [line.partition(" ")[0] for line in today(session).running] == ["T0002-M1-C1"]
 
 
 def test_the_longest_time_of_a_test_is_its_cycles_at_theory(session: Session) -> None:

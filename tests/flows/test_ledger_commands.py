@@ -7,9 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from lab_kit import AREA, content, cycler_csv, lab
+from lab_kit import AREA, capacity_csv, content, cycler_csv, lab
 
-from flows.session import Session
+from flows import people
+from flows.people import Act
+from flows.session import Session, now, open_session
+from flows.take_in import take_in
+from flows.view import trials_table
 
 Run = Callable[..., tuple[int, str, str]]
 CELL = "T0001-M1-C1"
@@ -67,6 +71,28 @@ def test_said_twice_is_written_once(session: Session, run: Run, words: tuple[obj
     code, out, _ = run(*words)
     assert code == 0 and "nothing has changed" in out
     assert content(session) == before
+
+
+def test_the_best_so_far_meets_the_bounds_on_outcomes(session: Session, run: Run, tmp_path: Path) -> None:
+    path = session.loaded.path
+    for cell, q in (("T0002-M1-C1", 4.9), ("T0003-M1-C1", 3.0)):  # mixed for 4 h and for 2 h
+        people.start(session.ledger, cell, Act("Ada", now()), channel=None, facts={"area_cm2": AREA})
+        take_in(session, capacity_csv(tmp_path / f"{cell}.csv", range(1, 21), q), by="Ada")
+    text = path.read_text()
+
+    def best(bound: str) -> str:
+        path.write_text(
+            text.replace("budget:", f"outcome_constraints:\n  - {{outcome: mixing_time_h, {bound}}}\nbudget:")
+        )
+        (line,) = (line for line in run("status", path)[1].splitlines() if line.startswith("best so far"))
+        shown = json.loads(run("status", path, "--json")[1])["best"]
+        flagged = trials_table(open_session(path), session.reader).set_index("trial_id")["best"]
+        assert list(flagged.index[flagged]) == ([] if shown is None else [shown["trial"]])
+        return line
+
+    assert best("at_most: 5").startswith("best so far: trial T0002")
+    assert best("at_most: 3").startswith("best so far: trial T0003")
+    assert best("at_most: 1") == "best so far: none of the 2 results meets mixing_time_h at most 1"
 
 
 def test_a_correction_keeps_what_it_replaces(session: Session, run: Run, tmp_path: Path) -> None:

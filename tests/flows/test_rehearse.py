@@ -78,6 +78,17 @@ def test_the_command_gives_table_picture_and_json(campaign, tmp_path: Path):
     )
 
 
+def test_a_rehearsal_that_the_stock_ends_says_so(campaign, tmp_path: Path):
+    (tmp_path / "own.py").write_text(OWN)
+    path = campaign()
+    arguments = [str(path), "--workers", "1", "--labs", "1", "--lab", f"{tmp_path / 'own.py'}:factory"]
+    assert "stock" not in CliRunner().invoke(command, arguments, catch_exceptions=False).stdout
+    path.write_text(path.read_text().replace("channels: 2", "channels: 2, stock_g: {S: 0.5}"))
+    told = CliRunner().invoke(command, arguments, catch_exceptions=False).stdout
+    assert "in 1 of 1 labs the stock ran out, after 2 cells at the median: " in told
+    assert "what is left (S 0.045 g) does not do for one more batch" in told
+
+
 def test_the_same_seed_gives_the_same_rehearsal(campaign):
     once, again = (rehearse(campaign(), labs=1, seed=5, workers=1)[0] for _ in range(2))
     assert once.weeks.equals(again.weeks)

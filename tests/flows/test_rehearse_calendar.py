@@ -1,6 +1,7 @@
 """The virtual clock: what starts when, what is seen when, what it costs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -80,6 +81,21 @@ def test_a_cell_starts_a_day_after_its_mix_and_lasts_as_long_as_its_cycles():
     assert test.started_day == pytest.approx(np.floor(mixed + 1) + 1, abs=1)
     assert mixed + 1 <= test.started_day
     assert test.ended_day - test.started_day == pytest.approx(100 * 2 * 5.0 / 0.5 / 24)
+
+
+def test_premilling_takes_the_mixer_too():
+    class Premills(Plan):
+        def next(self, tests: Sequence[Seen], *, free: int) -> Mapping[str, Any] | None:
+            recipe = super().next(tests, free=free)
+            return None if recipe is None else {**recipe, "premill_h": 4.0}
+
+    held = replace(QUESTION, conditions={**QUESTION.conditions, "premill_h": 4.0})
+    plain, asked, fixed = (
+        play(OpenLab(FlatLab(), question), plan([4.0]), Bench()).tests[0].ready_day
+        for question, plan in ((QUESTION, Plan), (QUESTION, Premills), (held, Plan))
+    )
+    assert asked == fixed == pytest.approx(np.ceil((0.5 + 8 / 0.5) / 24 + 1), abs=0.5)
+    assert asked > plain
 
 
 def test_one_mixer_mixes_one_after_the_other():

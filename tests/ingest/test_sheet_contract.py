@@ -191,11 +191,12 @@ def test_what_goes_on_the_balance():
     assert row == {
         "trial": "T0007", "active": "S", "active (g)": 0.455, "SSE": "LPSCl", "SSE (g)": 1.0, "carbon": "KB",
         "carbon (g)": 0.545, "batch (g)": 2.0, "balls (g)": 10.0, "mixer": "AR-100", "speed (rpm)": 1500.0,
-        "net mixing time (h)": 3.0, "duty (share of the clock)": 0.5, "time on the clock (h)": 6.0,
+        "net mixing time (h)": 3.0, "duty (share of the clock)": 0.5, "time on the clock (h)": 10.0,
         "premill (h at rpm)": "2 h at 300 rpm", "heat after mixing": "12 h at 155 degC",
     }  # fmt: skip
     plain = weighing_table(designs.assign(premill_h=0.0, heat_h=0.0), 1.0).iloc[0]
     assert (plain["premill (h at rpm)"], plain["heat after mixing"]) == ("none", "none")
+    assert plain["time on the clock (h)"] == 6.0
 
 
 REFUSED = {
