@@ -11,11 +11,12 @@ after a few cycles each time.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtr
 
@@ -74,7 +75,12 @@ class Best:
 
 
 def bars(
-    optimiser: Optimiser, tried: pd.DataFrame, cells: Mapping[Any, Mapping[str, Any]], *, sign: float
+    optimiser: Optimiser,
+    tried: pd.DataFrame,
+    cells: Mapping[Any, Mapping[str, Any]],
+    *,
+    sign: float,
+    keeps: Callable[[pd.DataFrame], npt.NDArray[np.bool_]],
 ) -> dict[Any, Best]:
     """Return what each cell must beat to be the best.
 
@@ -86,10 +92,12 @@ def bars(
         tried: n recipes.
         cells: number -> recipe.
         sign: 1 where more of the first measured objective is better, -1 where less is.
+        keeps: of n recipes, whether they keep to the bounds that are known without a trial.
     """
     mine = pd.DataFrame([dict(recipe) for recipe in cells.values()], index=list(cells))[list(tried.columns)]
-    predicted, met = optimiser.predict(tried), optimiser.chance_met(mine)
-    stands = np.tile(optimiser.chance_met(tried).to_numpy() > RATHER, (len(mine), 1))
+    predicted = optimiser.predict(tried)
+    met, met_tried = (optimiser.chance_met(recipes).to_numpy() * keeps(recipes) for recipes in (mine, tried))
+    stands = np.tile(met_tried > RATHER, (len(mine), 1))
     for name, goal in list(optimiser.objectives.items())[1:]:
         theirs, own = (
             (1.0 if goal == "max" else -1.0)
@@ -100,7 +108,7 @@ def bars(
     return {
         number: replace(
             Best.of(predicted[rivals], sign=sign) if rivals.any() else Best(-sign * math.inf, 0.0),
-            met=float(met.iloc[i]),
+            met=float(met[i]),
         )
         for i, (number, rivals) in enumerate(zip(cells, stands, strict=True))
     }

@@ -109,9 +109,9 @@ def speed_time_surface(spec: CampaignSpec, optimiser: Optimiser) -> pd.DataFrame
     """Predict the objective over speed x time, the other axes held at the recommendation; empty where one is not varied.
 
     Returns:
-        `speed_rpm`, `time_h`, `mean`, `sd`, and `probability` of being within the tolerance of the best.
+        `speed_rpm`, `time_h`, `mean`, `sd`, `probability` of being within the tolerance of the best, and whether it is `allowed`.
     """
-    columns = ["speed_rpm", "time_h", "mean", "sd", "probability"]
+    columns = ["speed_rpm", "time_h", "mean", "sd", "probability", "allowed"]
     if not all(isinstance(spec.space.get(name), Range) for name in columns[:2]):
         return pd.DataFrame(columns=columns)
     return optimiser.ridge("speed_rpm", "time_h", tolerance=spec.tolerance_pct / 100.0, n=_GRID)[columns]
@@ -133,7 +133,7 @@ def ridge_of(surface: pd.DataFrame, best: float, spec: CampaignSpec) -> pd.DataF
     if surface.empty:
         return pd.DataFrame(columns=columns)
     sign = 1.0 if spec.objective.goal == "max" else -1.0
-    inside = surface[sign * surface["mean"] >= sign * _threshold(spec, best)]
+    inside = surface[surface["allowed"] & (sign * surface["mean"] >= sign * _threshold(spec, best))]
     rows = []
     for speed, group in inside.groupby("speed_rpm"):
         top = group.iloc[int(np.argmax(sign * group["mean"].to_numpy()))]

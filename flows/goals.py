@@ -8,10 +8,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
 from campaign.outcome import RECIPE_OUTCOMES
 from campaign.spec import OutcomeBound
 
 MIXING_TIME = "time_h"
+SLACK_H = 0.02
+"""What a mix may take longer than a bound allows and still keep to it: a minute to stop the mixer."""
 
 
 def setting_of(outcome: str, varied: Collection[str], conditions: Mapping[str, Any]) -> tuple[str, float, float] | None:
@@ -45,6 +51,22 @@ def conditions_on(bounds: Iterable[OutcomeBound], varied: Collection[str], condi
             if limit is not None:
                 texts.append(f"{name} {sense} {(limit - offset) / factor!r}")
     return texts
+
+
+def keeps(
+    recipes: pd.DataFrame, bounds: Iterable[OutcomeBound], conditions: Mapping[str, Any]
+) -> npt.NDArray[np.bool_]:
+    """Return of n recipes, as mixed, whether they keep to the bounds that a setting decides."""
+    kept = np.ones(len(recipes), dtype=bool)
+    for bound in bounds:
+        setting = setting_of(bound.outcome, list(recipes.columns), conditions)
+        if setting is not None:
+            name, factor, offset = setting
+            value = factor * recipes[name].to_numpy(float) + offset
+            low, high = bound.at_least, bound.at_most
+            kept &= value >= (-np.inf if low is None else low - SLACK_H)
+            kept &= value <= (np.inf if high is None else high + SLACK_H)
+    return kept
 
 
 def learned(outcomes: Iterable[str], varied: Collection[str], conditions: Mapping[str, Any]) -> list[str]:

@@ -186,7 +186,10 @@ class Product:
             cycled = {test.number: dict(test.recipe) for test in tests if len(test.discharge)}
             tried = pd.DataFrame(list(cycled.values()))[list(self.question.space.names)]
             if self._bounds:
-                return advice.bars(optimiser, tried, cycled, sign=self._sign)
+                bounds, held = self.question.bounds, self.question.conditions
+                return advice.bars(
+                    optimiser, tried, cycled, sign=self._sign, keeps=lambda recipes: goals.keeps(recipes, bounds, held)
+                )
             self._best_tried = Best.of(optimiser.predict(tried), sign=self._sign)
         return dict.fromkeys((test.number for test in tests), self._best_tried)
 

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from campaign import outcome, quantity
-from flows import evidence
+from flows import evidence, goals
 from flows.session import Session, now, who
 from store import Reader
 
@@ -138,7 +139,7 @@ def advise(session: Session, reader: Reader, choice: Chooser) -> list[Advice]:
     return advice.advise(
         seen,
         told,
-        advice.bars(choice.optimiser, tried, recipes, sign=sign),
+        advice.bars(choice.optimiser, tried, recipes, sign=sign, keeps=_keeps(session)),
         objective=objective.outcome,
         sign=sign,
         last_cycle=law.last_cycle,
@@ -147,6 +148,11 @@ def advise(session: Session, reader: Reader, choice: Chooser) -> list[Advice]:
         },
         wanted=max(0, len(waiting_mixes(reader, session.name)) - len(free_channels(session, reader))),
     )
+
+
+def _keeps(session: Session) -> Callable[[pd.DataFrame], npt.NDArray[np.bool_]]:
+    spec = session.spec
+    return lambda recipes: goals.keeps(recipes, spec.outcome_constraints, spec.conditions())
 
 
 def _current(session: Session, reader: Reader, cell: Seen) -> float:

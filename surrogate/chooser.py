@@ -242,7 +242,8 @@ def _improving(situation: Situation, finalists: Floats, n: int, rng: np.random.G
     Noisy log expected improvement (Ament et al. 2023, doi 10.48550/arXiv.2310.20708) over one set of joint draws that all
     finalists share: BoTorch's draws anew for each finalist, at a cost that grows with the cube of what is under way.
     """
-    taken = np.vstack([best_tried(situation), situation.pending])
+    under_way = situation.pending[_allowed(situation.space, situation.pending)]
+    taken = np.vstack([best_tried(situation), under_way])
     name, m = situation.wanted[0], len(finalists)
     belief, x = situation.beliefs[name], np.vstack([finalists, taken])
     draws = belief.draws(x, DRAWS, rng) - situation.loss(name, x)
@@ -319,10 +320,15 @@ def promising(situation: Situation, rng: np.random.Generator, *, at_least: int =
 
 
 def best_tried(situation: Situation) -> Floats:
-    """Return the tried recipes, each once, that may be the best: highest mean first."""
+    """Return the tried recipes, each once, that may be the best: highest mean first.
+
+    What the recipe's own constraints forbid, settings being what can be set, is learned from and no bar to be beaten.
+    """
     tried = candidates.unique(situation.tried)
     if not len(tried):
         return tried
+    allowed = _allowed(situation.space, tried)
+    tried = tried[allowed] if allowed.any() else tried
     if len(situation.goals.objectives) > 1:
         score = _scalarised(situation, np.random.default_rng(0))(tried)
     else:
@@ -331,6 +337,11 @@ def best_tried(situation: Situation) -> Floats:
         score = belief.mean_sd(tried)[0] - situation.loss(name, tried)
         score = score + situation.log_chance_admissible(tried)
     return np.asarray(tried[np.argsort(-score, kind="stable")[:INCUMBENTS]])
+
+
+def _allowed(space: SearchSpace, x: Floats) -> npt.NDArray[np.bool_]:
+    """Return which of n recipes the space allows, their settings being what can be set."""
+    return space.feasible(space.decode(x)) if len(x) else np.zeros(0, dtype=bool)
 
 
 def _marginal(situation: Situation) -> candidates.Score:
