@@ -10,7 +10,6 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -105,8 +104,8 @@ class SearchSpace:
         return cls(
             tuple(parameters),
             tuple(Constraint(str(text)) for text in constraints),
-            tuple(MappingProxyType(dict(combination)) for combination in forbidden),
-            MappingProxyType(tables),
+            tuple(dict(combination) for combination in forbidden),
+            tables,
         )
 
     # ---- what is in it -------------------------------------------------------------------------------------------
