@@ -90,6 +90,7 @@ class Optimiser:
         names = ready.names if ready else tuple(space) if isinstance(space, Mapping) else ()
         self._goals = Goals.of(goal, constraints, names)
         self._space = _space(ready, space, self._goals, steps, forbidden, descriptors, log)
+        self._goals.refuse_names(self._space.names)
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
             raise Refusal(f"seed {seed!r} is not a whole number of 0 or more")
         self._goal, self._cost, self._seed = goal, cost, int(seed)

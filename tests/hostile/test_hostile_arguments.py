@@ -14,6 +14,29 @@ def refused(said, function, *args, **options):
     assert "\n" not in str(caught.value)
 
 
+# ---- names ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["trust", "mean", "sd", "p05", "p95", "predicted", "reason", "probability", "allowed", "cap_se"]
+)
+def test_a_parameter_called_like_a_column_of_the_answers_is_refused(name):
+    refused(f"called {name}.*set_{name}", Optimiser, {name: (0, 1), "y": (0, 1)}, {"cap": "max"})
+
+
+@pytest.mark.parametrize("name", ["z", "told", "flagged", "value", "chance"])
+def test_other_names_are_free_and_an_explained_table_can_be_told_as_it_is(name):
+    opt = Optimiser({name: (0, 1), "y": (0, 1)}, {"cap": "max"})
+    for _ in range(2):
+        asked = opt.ask(2, explain=True)
+        opt.tell(asked, asked[name])
+    assert opt.trials[name].tolist() == opt.trials["cap"].tolist()
+    assert {name, "mean", "trust"} <= set(opt.recommend())
+
+
+# ---- set-up ---
+
+
 @pytest.mark.parametrize(("bounds", "slip"), [((0, 1), 5), ((0, 1), "400%"), ((-1, 1), 3.0), ((0, 0), 0.5)])
 def test_a_slip_wider_than_the_range_is_refused(bounds, slip):
     refused("wider than the range", Optimiser, {"x": bounds, "y": (0, 1)}, risk={"x": slip})
