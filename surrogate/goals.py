@@ -12,6 +12,7 @@ import pandas as pd
 
 from campaign.constraint import Constraint
 from campaign.errors import Refusal
+from campaign.given import listed
 from campaign.names import nearest
 
 Floats = npt.NDArray[np.float64]
@@ -43,7 +44,7 @@ class Goals:
     outcome_constraints: tuple[Constraint, ...]
 
     @classmethod
-    def of(cls, goal: str | Mapping[str, str], constraints: Iterable[str], parameters: tuple[str, ...]) -> Goals:
+    def of(cls, goal: str | Mapping[str, str], constraints: Iterable[str] | None, parameters: tuple[str, ...]) -> Goals:
         """Read goals and constraints.
 
         Args:
@@ -76,7 +77,7 @@ class Goals:
         if isinstance(constraints, str):
             constraints = (constraints,)
         on_recipe, on_outcome = [], []
-        for text in constraints:
+        for text in listed(constraints, "constraints", '["active_wt_pct <= 40"]'):
             constraint = Constraint(str(text))
             others = [name for name in constraint.names if name not in parameters]
             for name in others:

@@ -1,11 +1,17 @@
 """Arguments, tables and saved files that make no sense: each is refused with one sentence, never a traceback."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mixwright import Optimiser, Refusal
 
 BOX = {"x": (0.0, 1.0), "y": (0.0, 1.0)}
+TWO = pd.DataFrame({"x": [0.2, 0.7], "y": [0.4, 0.1]})
+
+
+def prior(recipes):
+    return recipes.x.to_numpy()
 
 
 def refused(said, function, *args, **options):
@@ -34,7 +40,74 @@ def test_other_names_are_free_and_an_explained_table_can_be_told_as_it_is(name):
     assert {name, "mean", "trust"} <= set(opt.recommend())
 
 
-# ---- set-up ---
+# ---- set-up -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"constraints": 3}, "constraints: 3 is no list"),
+        ({"forbidden": 3}, "forbidden: 3 is no list"),
+        ({"forbidden": {"x": 1}}, r"right would be \[\{'x': 1\}\]"),
+        ({"forbidden": [3]}, "3 is no mapping"),
+        ({"forbidden": [{"x": [[1]]}]}, "no name or number of x"),
+        ({"log": 3}, "log: 3 is no list"),
+        ({"log": [["x"]]}, "no parameter; known are x, y"),
+        ({"steps": 3}, "steps: 3 is no mapping"),
+        ({"steps": ["x"]}, r"right would be e\.g\. \{\"speed_rpm\": 25\}"),
+        ({"descriptors": 3}, "descriptors: 3 is no mapping"),
+        ({"risk": 3}, "risk: 3 is no mapping"),
+        ({"risk": ["x"]}, "is no mapping"),
+        ({"cost": 3.0}, "cost 3.0 is no function"),
+        ({"prior": 3.0}, "no function"),
+        ({"prior": lambda recipes: [[1.0, 2.0], [3.0]]}, "something else than numbers"),
+        ({"prior": lambda recipes: [10**400] * len(recipes)}, "something else than numbers"),
+    ],
+)
+def test_options_of_another_kind_are_refused(options, said):
+    refused(said, Optimiser, BOX, **options)
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ({"x": {"choices": None}}, "no list of names"),
+        ({"x": {"choices": ["a"], "known": [3]}}, r"known \[3\] is no list of names"),
+        ({"x": (-1e308, 1e308)}, r"-1e\+308 is beyond 1e\+100"),
+        ({"x": (0, 1e101)}, "larger unit"),
+        ({"x": (0, 10**400)}, "larger unit"),
+    ],
+)
+def test_spaces_that_no_setting_can_be_made_of_are_refused(space, said):
+    refused(said, Optimiser, space)
+
+
+@pytest.mark.parametrize("size", [1e200, np.inf, 10**400])
+def test_descriptors_beyond_all_measure_are_refused(size):
+    refused("larger unit", Optimiser, {"c": ["a", "b"]}, descriptors={"c": {"a": {"m": 1.0}, "b": {"m": size}}})
+
+
+def test_none_stands_for_nothing_given():
+    plain = Optimiser(BOX, seed=1)
+    none = Optimiser(BOX, seed=1, constraints=None, forbidden=None, log=None, steps=None, descriptors=None, risk=None)
+    pd.testing.assert_frame_equal(none.ask(3), plain.ask(3))
+    ready = Optimiser(plain.space, seed=1, forbidden=None, log=None)
+    assert ready.space == plain.space
+    refused("a ready SearchSpace", Optimiser, plain.space, steps=3)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda n: ["a"] * n, "something else than numbers"),
+        (lambda n: [[1.0], [1.0, 2.0]], "something else than numbers"),
+        (lambda n: np.ones(n) + 1j, "something else than numbers"),
+        (lambda n: None, "finite numbers above 0"),
+    ],
+)
+def test_costs_that_are_no_numbers_are_refused(answer, said):
+    opt = Optimiser(BOX, cost=lambda recipes: answer(len(recipes)), prior=prior)
+    refused(said, opt.ask)
 
 
 @pytest.mark.parametrize(("bounds", "slip"), [((0, 1), 5), ((0, 1), "400%"), ((-1, 1), 3.0), ((0, 0), 0.5)])
@@ -50,3 +123,49 @@ def test_the_widest_slips_that_are_taken_and_those_of_a_narrow_range_bear_asking
     recipes = opt.space.sample(6, seed=0)
     opt.tell(recipes, recipes.x + recipes.y)
     assert opt.space.feasible(opt.ask(1)).all() and np.isfinite(opt.recommend()["mean"][0])
+
+
+# ---- results and questions --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (pd.DataFrame([[1, 2], [3, 4]], columns=["value", "value"]), "value stands 2 times among the values"),
+        (pd.DataFrame([[1, 2, 3]] * 2, columns=["value", "se", "se"]), "se stands 2 times"),
+        ({"value": 1.0}, "list of 2 numbers"),
+        ({"value": [1.0, 2.0], "se": [1.0]}, "list of 2 numbers"),
+        ([1j, 2], "complex"),
+        (np.array([1.0 + 0j, 2.0]), "complex"),
+        ([[1.0], [2.0, 3.0]], "one number a recipe"),
+    ],
+)
+def test_values_of_another_form_are_refused_and_nothing_is_taken_in(values, said):
+    opt = Optimiser(BOX)
+    refused(said, opt.tell, TWO, values)
+    assert opt.trials.empty
+
+
+@pytest.mark.parametrize(
+    ("recipes", "said"),
+    [
+        (pd.concat([TWO, TWO[["x"]]], axis=1), "column x stands 2 times among the recipes"),
+        (TWO.assign(x=[1j, 0.5]), "complex"),
+        (TWO.assign(x=pd.Series([0.5, 0.5 + 1j], dtype=object)), "row 1, column x"),
+    ],
+)
+def test_recipes_of_another_form_are_refused(recipes, said):
+    opt = Optimiser(BOX)
+    refused(said, opt.tell, recipes, [1.0, 2.0])
+    refused(said, opt.pending, recipes)
+    refused(said, opt.predict, recipes)
+
+
+def test_questions_of_another_kind_are_refused():
+    opt = Optimiser(BOX, prior=prior)
+    for tolerance in ("x", None, 1j, np.complex128(1)):
+        refused("tolerance", opt.window, tolerance)
+        refused("tolerance", opt.ridge, "x", "y", tolerance=tolerance)
+    for n in ("a", None, 2.5, -1, True):
+        refused("number of settings", opt.ridge, "x", "y", n=n)
+    refused("worthwhile", opt.stopping, np.complex128(1))
