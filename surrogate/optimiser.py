@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from copy import copy
-from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
@@ -24,12 +23,12 @@ from surrogate.design import TEST_EVERY, TEST_OFTEN, first_recipes, first_size, 
 from surrogate.diagnostics import Diagnostics, diagnose
 from surrogate.feasibility import Feasibility
 from surrogate.goals import Goals
-from surrogate.history import SAME_RECIPE, Common, History, parse_cells, read_common, read_values
+from surrogate.history import SAME_RECIPE, History, parse_cells, read_common, read_values
 from surrogate.kernel import Layout
 from surrogate.prior import Prior, as_function
 from surrogate.reasons import reason
 from surrogate.robustness import Slips
-from surrogate.saved import read_state, without_nan, write_state
+from surrogate.saved import path_of, read_history, read_state, without_nan, write_state
 from surrogate.threads import one_thread
 
 Floats = npt.NDArray[np.float64]
@@ -302,7 +301,7 @@ class Optimiser:
             "pending": self._history.pending.tolist(),
             "common": [[told.first, told.covariance.tolist()] for told in self._history.common],
         }
-        write_state(Path(path), state)
+        write_state(path_of(path), state)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, prior: Any = _NOT_HANDED, cost: Any = _NOT_HANDED) -> Self:
@@ -316,12 +315,17 @@ class Optimiser:
         Raises:
             Refusal: no such file, no JSON of ours, or a function that was not handed again.
         """
-        state = read_state(Path(path))
+        file = path_of(path)
+        state = read_state(file)
         for name, handed in (("prior", prior), ("cost", cost)):
             if name in state["needs"] and handed is _NOT_HANDED:
                 raise Refusal(f"{path}: was saved with a {name} function, which no file holds; load it with {name}=…")
+        try:
+            space = SearchSpace.from_dict(state["space"])
+        except Refusal as refusal:
+            raise Refusal(f"{path}: {refusal}") from None
         made = cls(
-            SearchSpace.from_dict(state["space"]),
+            space,
             state["goal"],
             constraints=state["outcome_constraints"],
             prior=None if prior is _NOT_HANDED else prior,
@@ -329,14 +333,7 @@ class Optimiser:
             seed=state["seed"],
             risk=state["risk"],
         )
-        p, k = len(made._space.parameters), len(made._outcomes)
-        made._history = History(
-            np.array(state["x"], dtype=float).reshape(-1, p),
-            np.array(state["values"], dtype=float).reshape(-1, k),
-            np.array(state["se"], dtype=float).reshape(-1, k),
-            np.array(state["pending"], dtype=float).reshape(-1, p),
-            tuple(Common(first, np.array(matrices, dtype=float)) for first, matrices in state.get("common", [])),
-        )
+        made._history = read_history(file, state, space, made._outcomes)
         return made
 
     # ---- inside ---------------------------------------------------------------------------------------------------

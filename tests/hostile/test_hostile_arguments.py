@@ -1,5 +1,8 @@
 """Arguments, tables and saved files that make no sense: each is refused with one sentence, never a traceback."""
 
+import copy
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -169,3 +172,115 @@ def test_questions_of_another_kind_are_refused():
     for n in ("a", None, 2.5, -1, True):
         refused("number of settings", opt.ridge, "x", "y", n=n)
     refused("worthwhile", opt.stopping, np.complex128(1))
+
+
+# ---- files ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [None, 3, "", "/", "a\0b"])
+def test_what_names_no_file_is_refused(path):
+    refused("file", Optimiser(BOX).save, path)
+    refused("file", Optimiser.load, path)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A state with everything in it that a state can hold."""
+    opt = Optimiser(
+        {"k": (0, 10), "x": (1e-3, 1.0), "sse": ["A", "B"]},
+        {"cap": "max", "gas": "min"},
+        steps={"k": 1},
+        log=["x"],
+        constraints=["k+x<=9", "gas<=5"],
+        forbidden=[{"sse": "A", "k": 3}],
+        descriptors={"sse": {"A": {"m": 1.0, "t": "u"}, "B": {"m": 2.0, "t": None}, "C": {"m": 1.0, "t": "v"}}},
+        risk={"x": "5%"},
+        seed=4,
+    )
+    outcomes = {"cap": [1.0, np.nan], "gas": [2.0, 3.0], "cap_se": [0.5, np.nan], "gas_se": [0.1, 0.1]}
+    opt.tell(opt.ask(4).iloc[:2], pd.DataFrame(outcomes), common={"gas": np.full((2, 2), 0.01)})
+    path = tmp_path_factory.mktemp("saved") / "opt.json"
+    opt.save(path)
+    return json.loads(path.read_text())
+
+
+def changed(state, place, value):
+    state = copy.deepcopy(state)
+    inner = state
+    for step in place[:-1]:
+        inner = inner[step]
+    inner[place[-1]] = value
+    return state
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("x",), 5, "x is no list"),
+        (("x",), [[1, 2]] * 2, r"shape \(2, 2\); right is \(2, 3\)"),
+        (("x",), [[1, 2, 3], [1, 2]], "x has shape|equally long"),
+        (("x",), [["a", 0, 0]] * 2, "x holds 'a'"),
+        (("x",), [[None, 0, 0]] * 2, "x holds None"),
+        (("x", 0, 2), 7, "a name of sse"),
+        (("values",), [["a", 1]] * 2, "values holds 'a'"),
+        (("values",), [[1e300, 1]] * 2, "no number within"),
+        (("se", 0, 0), -1, "0 or more"),
+        (("pending",), None, "pending is no list"),
+        (("pending",), [[0, 0, float("nan")]], "pending holds nan"),
+        (("common",), 3, "common is no list"),
+        (("common",), [3], "no pair"),
+        (("common", 0, 0), 1, "there are 2 results"),
+        (("common", 0, 1, 1), "a", "common"),
+        (("common", 0, 1, 1, 0, 1), 5, "symmetric"),
+        (("risk",), [1], "risk is no mapping"),
+        (("needs",), None, "needs is no list"),
+        (("goal",), 3, "goal is no text or mapping"),
+        (("space",), None, "space is no mapping"),
+        (("space",), {}, "space holds no mapping of parameters"),
+        (("space", "parameters"), None, "space holds no mapping of parameters"),
+        (("space", "parameters", "k"), None, "k: None is neither"),
+        (("space", "parameters", "sse", "choices"), None, "no list of names"),
+        (("space", "descriptors", "sse"), 3, "one row a name"),
+        (("space", "forbidden"), None, "no list of forbidden"),
+    ],
+)
+def test_a_file_of_another_form_is_refused_by_its_name(saved, tmp_path, place, value, said):
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps(changed(saved, place, value)))
+    refused(f"bad.json: .*({said})", Optimiser.load, path)
+
+
+def places(value, place=()):
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    yield from [place] if place else []
+    for step, within in inner:
+        yield from places(within, (*place, step))
+
+
+def test_a_file_with_anything_in_any_place_is_read_or_refused(saved, tmp_path):
+    path = tmp_path / "odd.json"
+    junk = [None, True, -3, 1e300, 10**400, float("nan"), "a", [], {}, [[1]], {"a": [1]}, "A"]
+    read = 0
+    for k, place in enumerate(places(saved)):
+        for value in junk[k % 2 :: 2]:
+            path.write_text(json.dumps(changed(saved, place, value)))
+            try:
+                opt = Optimiser.load(path)
+            except Refusal as refusal:
+                assert "\n" not in str(refusal)
+                continue
+            assert len(opt.trials.columns) and len(opt.pending().columns)
+            read += 1
+    assert read
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"format": 1' + "0" * 5000 + "}"])
+def test_a_file_that_is_no_state_is_refused(tmp_path, text):
+    (tmp_path / "no.json").write_text(text)
+    refused("Optimiser.save wrote", Optimiser.load, tmp_path / "no.json")
+
+
+def test_what_json_cannot_hold_is_refused_on_saving(tmp_path):
+    opt = Optimiser(BOX, forbidden=[{"x": pd.Timestamp("2020-01-01")}])
+    refused("cannot be saved", opt.save, tmp_path / "opt.json")
+    assert not list(tmp_path.iterdir())
