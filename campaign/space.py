@@ -7,10 +7,9 @@ the unit scale (0 at its lower bound, 1 at its upper), each category as the inde
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -19,11 +18,14 @@ import pandas as pd
 
 from campaign.constraint import Constraint, Mask
 from campaign.errors import Refusal
+from campaign.given import listed, mapped
 from campaign.names import nearest
 from campaign.parameter import Category, Floats, Numeric, Parameter, parse_parameter
 
 _TRIES = 22
 """Sobol draws double until enough are feasible; 2**22 points find a region of one part in a million."""
+LARGEST_BOUND = 1e100
+"""Bounds beyond this size are no settings, and the range between them may overflow."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,12 @@ class SearchSpace:
     def __post_init__(self) -> None:
         if not self.parameters:
             raise Refusal("the space is empty; name at least one parameter, e.g. speed_rpm: (400, 1600)")
+        for numeric in self.numeric:
+            far = max(numeric.low, numeric.high, key=abs)
+            if abs(far) > LARGEST_BOUND:
+                raise Refusal(
+                    f"{numeric.name}: the bound {far:.3g} is beyond {LARGEST_BOUND:.0e}; give it in a larger unit"
+                )
         for constraint in self.constraints:
             for name in constraint.names:
                 self._require(name, f"constraint {constraint.text!r}")
@@ -49,6 +57,11 @@ class SearchSpace:
         for combination in self.forbidden:
             for name, values in combination.items():
                 parameter = self._require(name, f"forbidden combination {dict(combination)!r}")
+                for each in _listed(values):
+                    if not isinstance(each, Hashable):
+                        raise Refusal(
+                            f"forbidden combination {dict(combination)!r}: {each!r} is no name or number of {name}"
+                        )
                 if isinstance(parameter, Category):
                     parameter.read(pd.Series(_listed(values), dtype=object))
         for name, table in self.descriptors.items():
@@ -64,11 +77,11 @@ class SearchSpace:
         cls,
         space: Mapping[str, Any],
         *,
-        constraints: Iterable[str] = (),
+        constraints: Iterable[str] | None = (),
         steps: Mapping[str, float] | None = None,
-        forbidden: Iterable[Mapping[str, Any]] = (),
+        forbidden: Iterable[Mapping[str, Any]] | None = (),
         descriptors: Mapping[str, Any] | None = None,
-        log: Iterable[str] = (),
+        log: Iterable[str] | None = (),
     ) -> Self:
         """Build a space from plain values.
 
@@ -86,15 +99,26 @@ class SearchSpace:
         """
         if not isinstance(space, Mapping):
             raise Refusal(f"the space must map each parameter to its bounds or choices, not be {type(space).__name__}")
-        steps, log = dict(steps or {}), tuple(log)
+        steps = mapped(steps, "steps", '{"speed_rpm": 25}')
+        log = listed(log, "log", '["time_h"]')
         for name in (*steps, *log):
-            if name not in space:
-                raise Refusal(f"step or log scale for {name!r}, which is no parameter; {nearest(str(name), space)}")
-        tables = {name: _table(name, given) for name, given in (descriptors or {}).items()}
+            if not isinstance(name, str) or name not in space:
+                known_names = map(str, space)
+                raise Refusal(
+                    f"step or log scale for {name!r}, which is no parameter; {nearest(str(name), known_names)}"
+                )
+        tables = read_tables(descriptors)
         parameters = []
         for name, given in space.items():
             known = [str(label) for label in tables[name].index] if name in tables else []
-            parameter = parse_parameter(name, given, step=steps.get(name), known=known)
+            if isinstance(given, Mapping):
+                _check_names(name, given)
+            try:
+                parameter = parse_parameter(name, given, step=steps.get(name), known=known)
+            except OverflowError as error:  # a whole number of hundreds of digits
+                raise Refusal(
+                    f"{name}: a bound or step is beyond {LARGEST_BOUND:.0e}; give it in a larger unit"
+                ) from error
             if name in log:
                 if not isinstance(parameter, Numeric):
                     raise Refusal(f"{name}: a log scale has no meaning for a choice among names")
@@ -104,9 +128,9 @@ class SearchSpace:
             constraints = (constraints,)
         return cls(
             tuple(parameters),
-            tuple(Constraint(str(text)) for text in constraints),
-            tuple(MappingProxyType(dict(combination)) for combination in forbidden),
-            MappingProxyType(tables),
+            tuple(Constraint(str(text)) for text in listed(constraints, "constraints", '["active_wt_pct <= 40"]')),
+            _combinations(forbidden),
+            tables,
         )
 
     # ---- what is in it -------------------------------------------------------------------------------------------
@@ -156,8 +180,13 @@ class SearchSpace:
         for parameter in self.parameters:
             if parameter.name not in table.columns:
                 raise Refusal(f"column {parameter.name} is missing; {nearest(parameter.name, map(str, table.columns))}")
-            column = table[parameter.name]
+            column: Any = table[parameter.name]
+            if isinstance(column, pd.DataFrame):
+                raise Refusal(
+                    f"column {parameter.name} stands {column.shape[1]} times among the recipes; keep one of them"
+                )
             if isinstance(parameter, Numeric):
+                _refuse_complex(column)
                 columns[parameter.name] = parameter.read(column)
             else:
                 columns[parameter.name] = np.array(parameter.levels, dtype=object)[parameter.read(column)]
@@ -322,8 +351,35 @@ class SearchSpace:
         return table
 
 
+def _check_names(name: str, given: Mapping[str, Any]) -> None:
+    for key in ("choices", "known"):
+        names = given.get(key, ())
+        if not isinstance(names, Iterable) or (key == "known" and not all(isinstance(each, str) for each in names)):
+            raise Refusal(f'{name}: {key} {names!r} is no list of names; right would be e.g. ["LPSCl", "LGPS"]')
+
+
+def _combinations(forbidden: Iterable[Mapping[str, Any]] | None) -> tuple[dict[str, Any], ...]:
+    if isinstance(forbidden, Mapping) and forbidden:
+        raise Refusal(
+            f"forbidden: {forbidden!r} is one combination, not a list of them; right would be [{forbidden!r}]"
+        )
+    right = '{"sse": "LGPS", "active": ["Te", "Se"]}'
+    return tuple(
+        mapped(combination, "forbidden combination", right)
+        for combination in listed(forbidden, "forbidden", f"[{right}]")
+    )
+
+
 def _listed(values: Any) -> Sequence[Any]:
     return values if isinstance(values, list | tuple) else [values]
+
+
+def _refuse_complex(column: pd.Series) -> None:
+    if column.dtype.kind not in "cO":
+        return
+    for label, given in zip(column.index, column.tolist(), strict=True):
+        if isinstance(given, complex | np.complexfloating):
+            raise Refusal(f"row {label}, column {column.name}: {given!r} is a complex number; a setting is a real one")
 
 
 def _matches(table: pd.DataFrame, combination: Mapping[str, Any]) -> Mask:
@@ -331,6 +387,12 @@ def _matches(table: pd.DataFrame, combination: Mapping[str, Any]) -> Mask:
     for name, values in combination.items():
         matched &= table[name].isin(_listed(values)).to_numpy()
     return matched
+
+
+def read_tables(descriptors: Mapping[str, Any] | None) -> dict[str, pd.DataFrame]:
+    """Read descriptors: category to a table (or mapping of name to mapping) of its names' properties."""
+    right = '{"sse": {"LPSCl": {"density_g_cm3": 1.9}}}'
+    return {name: _table(name, given) for name, given in mapped(descriptors, "descriptors", right).items()}
 
 
 def _table(name: str, given: Any) -> pd.DataFrame:
@@ -342,4 +404,7 @@ def _table(name: str, given: Any) -> pd.DataFrame:
         raise Refusal(f"descriptors of {name}: needs a table with one row a name")
     if not table.index.is_unique:
         raise Refusal(f"descriptors of {name}: {table.index[table.index.duplicated()][0]} stands twice")
+    for cell in table.to_numpy(dtype=object).ravel():
+        if isinstance(cell, int | float) and abs(cell) > LARGEST_BOUND:
+            raise Refusal(f"descriptors of {name}: a property is beyond {LARGEST_BOUND:.0e}; give it in a larger unit")
     return table

@@ -152,7 +152,12 @@ class Situation:
 
 def costs(cost: Cost, recipes: pd.DataFrame) -> Floats:
     """Return the cost of n recipes, checked."""
-    given = np.asarray(cost(recipes), dtype=float)
+    answer = cost(recipes)
+    try:
+        array = np.asarray(answer)
+        given = array.astype(float, casting="same_kind" if array.dtype.kind == "c" else "unsafe")
+    except (ValueError, TypeError, OverflowError) as error:
+        raise Refusal(f"the cost gave something else than numbers for {len(recipes)} recipes: {error}") from error
     if given.shape != (len(recipes),) or not np.isfinite(given).all() or (given <= 0).any():
         raise Refusal(f"the cost must give {len(recipes)} finite numbers above 0 for {len(recipes)} recipes")
     return given

@@ -12,11 +12,14 @@ import pandas as pd
 
 from campaign.constraint import Constraint
 from campaign.errors import Refusal
+from campaign.given import listed
 from campaign.names import nearest
 
 Floats = npt.NDArray[np.float64]
 VALUE = "value"
 """Name of the objective where there is one without a name."""
+ANSWER_COLUMNS = frozenset({"mean", "sd", "p05", "p95", "trust", "predicted", "reason", "probability", "allowed"})
+"""What `ask`, `predict`, `recommend`, `window` and `ridge` put beside the recipe's columns."""
 TYPO = 0.8
 """Likeness above which an unknown name in a constraint is taken for a mistyped parameter."""
 
@@ -41,7 +44,7 @@ class Goals:
     outcome_constraints: tuple[Constraint, ...]
 
     @classmethod
-    def of(cls, goal: str | Mapping[str, str], constraints: Iterable[str], parameters: tuple[str, ...]) -> Goals:
+    def of(cls, goal: str | Mapping[str, str], constraints: Iterable[str] | None, parameters: tuple[str, ...]) -> Goals:
         """Read goals and constraints.
 
         Args:
@@ -74,7 +77,7 @@ class Goals:
         if isinstance(constraints, str):
             constraints = (constraints,)
         on_recipe, on_outcome = [], []
-        for text in constraints:
+        for text in listed(constraints, "constraints", '["active_wt_pct <= 40"]'):
             constraint = Constraint(str(text))
             others = [name for name in constraint.names if name not in parameters]
             for name in others:
@@ -92,6 +95,19 @@ class Goals:
         for constraint in self.outcome_constraints:
             names += [name for name in constraint.names if name not in parameters]
         return tuple(dict.fromkeys(names))
+
+    def refuse_names(self, parameters: tuple[str, ...]) -> None:
+        """Refuse parameters whose columns would be overwritten in an answer.
+
+        Raises:
+            Refusal: a parameter is called like a column of answers, or like an outcome's standard error.
+        """
+        errors = {f"{name}_se" for name in self.modelled(parameters)}
+        for name in parameters:
+            if name in ANSWER_COLUMNS or name in errors:
+                raise Refusal(
+                    f"a parameter is called {name}, as a column of the answers is; rename it, e.g. to set_{name}"
+                )
 
     def sign(self, name: str) -> float:
         """+1 for an outcome to raise or only to be watched, -1 for one to lower."""

@@ -204,16 +204,23 @@ def read_common(given: Any, outcomes: Sequence[str], se: Floats) -> Floats | Non
 
 def _as_table(values: Any, outcomes: Sequence[str], n: int) -> pd.DataFrame:
     if isinstance(values, dict):
-        values = pd.DataFrame(values)
+        try:
+            values = pd.DataFrame(values)
+        except (ValueError, TypeError) as error:
+            raise Refusal(f"values: each column must be a list of {n} numbers, one a recipe ({error})") from error
     if isinstance(values, pd.DataFrame):
         return _named(values, outcomes)
     if len(outcomes) != 1:
         raise Refusal(f"several outcomes are modelled: tell a DataFrame with columns {', '.join(outcomes)}")
     if isinstance(values, pd.Series):
         return values.to_frame(outcomes[0])
-    if np.ndim(values) == 0:
+    try:
+        depth = np.ndim(values)
+    except ValueError:  # lists of several lengths
+        depth = 2
+    if depth == 0:
         values = [values]
-    if np.ndim(values) != 1:
+    if depth > 1:
         raise Refusal(f"values must be one number a recipe ({n} of them), or a DataFrame with columns value and se")
     return pd.DataFrame({outcomes[0]: list(values)})
 
@@ -225,11 +232,17 @@ def _named(table: pd.DataFrame, outcomes: Sequence[str]) -> pd.DataFrame:
     for name in outcomes:
         if name not in table:
             raise Refusal(f"column {name} is missing from the values; {nearest(name, map(str, table.columns))}")
+    for name in (*outcomes, *(f"{name}_se" for name in outcomes)):
+        if name in table and isinstance(table[name], pd.DataFrame):
+            raise Refusal(f"column {name} stands {table[name].shape[1]} times among the values; keep one of them")
     return table
 
 
 def _numbers(column: pd.Series, name: str) -> Floats:
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
+    read = pd.to_numeric(column, errors="coerce")
+    if read.dtype.kind == "c":
+        raise Refusal(f"{name}: {read.iloc[0]!r} is a complex number; tell real ones")
+    numbers = read.to_numpy(dtype=float)
     for label, given, number in zip(column.index, column.to_numpy(dtype=object), numbers, strict=True):
         if isinstance(given, str) and np.isnan(number):
             hint = f"; write {given.replace(',', '.')}" if given.count(",") == 1 else ""

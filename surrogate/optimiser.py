@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from copy import copy
-from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
@@ -13,8 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from campaign.errors import Refusal
+from campaign.given import mapped
 from campaign.parameter import Numeric
-from campaign.space import SearchSpace
+from campaign.space import SearchSpace, read_tables
 from surrogate import candidates
 from surrogate.answer import STOP_BELOW, Stopping, Window, pareto, recommended, ridge, stopping, window
 from surrogate.belief import Belief, learn
@@ -23,12 +23,12 @@ from surrogate.design import TEST_EVERY, TEST_OFTEN, first_recipes, first_size, 
 from surrogate.diagnostics import Diagnostics, diagnose
 from surrogate.feasibility import Feasibility
 from surrogate.goals import Goals
-from surrogate.history import SAME_RECIPE, Common, History, parse_cells, read_common, read_values
+from surrogate.history import SAME_RECIPE, History, parse_cells, read_common, read_values
 from surrogate.kernel import Layout
 from surrogate.prior import Prior, as_function
 from surrogate.reasons import reason
 from surrogate.robustness import Slips
-from surrogate.saved import read_state, without_nan, write_state
+from surrogate.saved import path_of, read_history, read_state, without_nan, write_state
 from surrogate.threads import one_thread
 
 Floats = npt.NDArray[np.float64]
@@ -61,14 +61,14 @@ class Optimiser:
         space: Mapping[str, Any] | SearchSpace,
         goal: str | Mapping[str, str] = "max",
         *,
-        constraints: Iterable[str] = (),
+        constraints: Iterable[str] | None = (),
         steps: Mapping[str, float] | None = None,
         cost: Cost | None = None,
         prior: Any = None,
         seed: int = 0,
         descriptors: Mapping[str, Any] | None = None,
-        forbidden: Iterable[Mapping[str, Any]] = (),
-        log: Iterable[str] = (),
+        forbidden: Iterable[Mapping[str, Any]] | None = (),
+        log: Iterable[str] | None = (),
         risk: Mapping[str, float | str] | None = None,
     ) -> None:
         """Set up a choice.
@@ -94,6 +94,9 @@ class Optimiser:
         names = ready.names if ready else tuple(space) if isinstance(space, Mapping) else ()
         self._goals = Goals.of(goal, constraints, names)
         self._space = _space(ready, space, self._goals, steps, forbidden, descriptors, log)
+        self._goals.refuse_names(self._space.names)
+        if cost is not None and not callable(cost):
+            raise Refusal(f"the cost {cost!r} is no function of a DataFrame of recipes")
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
             raise Refusal(f"seed {seed!r} is not a whole number of 0 or more")
         self._goal, self._cost, self._seed = goal, cost, int(seed)
@@ -109,7 +112,7 @@ class Optimiser:
             name: Prior(as_function(prior, name, self._outcomes), self._space, sign=sign)
             for name, sign in zip(self._outcomes, self._signs, strict=True)
         }
-        self._risk = dict(risk or {})
+        self._risk = mapped(risk, "risk", '{"speed_rpm": "2%"}')
         self._slips = Slips.of(self._risk, self._space)
         self._layout = Layout.of(self._space)
         self._base = candidates.coarse(self._space, seed=self._seed)
@@ -236,7 +239,7 @@ class Optimiser:
     @one_thread
     def window(self, tolerance: float = 0.05) -> Window:
         """Return the recipes that are within tolerance of the best, with the chance of it (see `Window`)."""
-        if not 0 < tolerance < 1:
+        if not _is_number(tolerance) or not 0 < tolerance < 1:
             raise Refusal(f"tolerance {tolerance!r} must lie between 0 and 1, e.g. 0.05")
         situation = self._situation()
         return window(situation, recommended(situation, self._rng(7)), tolerance=tolerance, rng=self._rng(8))
@@ -248,6 +251,10 @@ class Optimiser:
         Returns:
             Columns `first`, `second`, `mean`, `sd`, `probability` (of being within tolerance of the best), `allowed`.
         """
+        if not _is_number(tolerance) or not tolerance >= 0:
+            raise Refusal(f"tolerance {tolerance!r} must be a share of 0 or more, e.g. 0.05")
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
+            raise Refusal(f"ridge with n={n!r}: the number of settings a side must be a whole number, e.g. 25")
         for name in (first, second):
             if not isinstance(self._space[name], Numeric):
                 raise Refusal(f"{name} is a choice among names; a ridge runs along two numeric parameters")
@@ -263,9 +270,9 @@ class Optimiser:
             smallest_worthwhile: gain in the outcome's unit.
             bound: chance under which to stop.
         """
-        if not isinstance(smallest_worthwhile, int | float | np.number) or not smallest_worthwhile >= 0:
+        if not _is_number(smallest_worthwhile) or not smallest_worthwhile >= 0:
             raise Refusal(f"the smallest worthwhile gain {smallest_worthwhile!r} must be a number of 0 or more")
-        if not isinstance(bound, int | float | np.number) or not 0 < bound < 1:
+        if not _is_number(bound) or not 0 < bound < 1:
             raise Refusal(f"the bound {bound!r} is a chance and must lie between 0 and 1, e.g. {STOP_BELOW}")
         situation = self._situation()
         best = recommended(situation, self._rng(7))
@@ -311,7 +318,7 @@ class Optimiser:
             "pending": self._history.pending.tolist(),
             "common": [[told.first, told.covariance.tolist()] for told in self._history.common],
         }
-        write_state(Path(path), state)
+        write_state(path_of(path), state)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, prior: Any = _NOT_HANDED, cost: Any = _NOT_HANDED) -> Self:
@@ -325,12 +332,17 @@ class Optimiser:
         Raises:
             Refusal: no such file, no JSON of ours, or a function that was not handed again.
         """
-        state = read_state(Path(path))
+        file = path_of(path)
+        state = read_state(file)
         for name, handed in (("prior", prior), ("cost", cost)):
             if name in state["needs"] and handed is _NOT_HANDED:
                 raise Refusal(f"{path}: was saved with a {name} function, which no file holds; load it with {name}=…")
+        try:
+            space = SearchSpace.from_dict(state["space"])
+        except Refusal as refusal:
+            raise Refusal(f"{path}: {refusal}") from None
         made = cls(
-            SearchSpace.from_dict(state["space"]),
+            space,
             state["goal"],
             constraints=state["outcome_constraints"],
             prior=None if prior is _NOT_HANDED else prior,
@@ -338,14 +350,7 @@ class Optimiser:
             seed=state["seed"],
             risk=state["risk"],
         )
-        p, k = len(made._space.parameters), len(made._outcomes)
-        made._history = History(
-            np.array(state["x"], dtype=float).reshape(-1, p),
-            np.array(state["values"], dtype=float).reshape(-1, k),
-            np.array(state["se"], dtype=float).reshape(-1, k),
-            np.array(state["pending"], dtype=float).reshape(-1, p),
-            tuple(Common(first, np.array(matrices, dtype=float)) for first, matrices in state.get("common", [])),
-        )
+        made._history = read_history(file, state, space, made._outcomes)
         return made
 
     # ---- inside ---------------------------------------------------------------------------------------------------
@@ -474,9 +479,9 @@ def _space(
     space: Any,
     goals: Goals,
     steps: Mapping[str, float] | None,
-    forbidden: Iterable[Mapping[str, Any]],
+    forbidden: Iterable[Mapping[str, Any]] | None,
     descriptors: Mapping[str, Any] | None,
-    log: Iterable[str],
+    log: Iterable[str] | None,
 ) -> SearchSpace:
     if ready is None:
         return SearchSpace.of(
@@ -487,11 +492,19 @@ def _space(
             descriptors=descriptors,
             log=log,
         )
-    if steps or any(True for _ in forbidden) or any(True for _ in log):
+    if any(_is_given(option) for option in (steps, forbidden, log)):
         raise Refusal("a ready SearchSpace already holds its steps, forbidden combinations and scales; give them there")
     if not goals.recipe_constraints and not descriptors:
         return ready
     saved = ready.to_dict()
     saved["constraints"] = [*saved["constraints"], *goals.recipe_constraints]
-    saved["descriptors"] = {**saved["descriptors"], **(descriptors or {})}
+    saved["descriptors"] = {**saved["descriptors"], **read_tables(descriptors)}
     return SearchSpace.from_dict(saved)
+
+
+def _is_given(option: Any) -> bool:
+    return option is not None and (not isinstance(option, Iterable) or any(True for _ in option))
+
+
+def _is_number(given: Any) -> bool:
+    return isinstance(given, int | float | np.integer | np.floating)

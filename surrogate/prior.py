@@ -194,10 +194,11 @@ class Prior:
     def _call(self, x: Floats) -> Floats:
         assert self._function is not None
         table = self._space.restore(x)
-        answer = np.asarray(self._function(table))
+        told = self._function(table)
         try:
+            answer = np.asarray(told)
             given = answer.astype(float, casting="same_kind" if answer.dtype.kind == "c" else "unsafe")
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise Refusal(f"the prior gave something else than numbers for {len(x)} recipes: {error}") from error
         shape = given.shape
         if given.ndim == 1:

@@ -23,6 +23,8 @@ from surrogate.belief import Belief
 Floats = npt.NDArray[np.float64]
 SLIPS = 16
 """Perturbed recipes per recipe."""
+FARTHEST = 5.0
+"""A slip ends at so many times the larger bound, beyond which `Numeric.read` takes a setting for one in another unit."""
 LEVEL = 0.1
 """The value that is missed with this chance is what counts."""
 
@@ -39,19 +41,27 @@ class Slips:
         """Read e.g. `{"speed_rpm": "2%", "active_wt_pct": 0.5}`.
 
         Raises:
-            Refusal: an unknown parameter, a category, or something that is neither a number nor a percentage.
+            Refusal: an unknown parameter, a category, a slip wider than the range, or neither a number nor a percentage.
         """
         if not risk:
             return None
         absolute: dict[str, float] = {}
         relative: dict[str, float] = {}
         for name, given in risk.items():
-            if isinstance(space[name], Category):
+            parameter = space[name]
+            if isinstance(parameter, Category):
                 raise Refusal(f"risk: {name} is a choice among names; only numbers slip")
             try:
                 size, share = read_slip(given)
             except Refusal as refusal:
                 raise Refusal(f"risk of {name}: {refusal}") from None
+            most = max(abs(parameter.low), abs(parameter.high))
+            # A narrow or fixed range says nothing of how well it is set: 2 % of 300 K may be more than it spans.
+            if size * (most if share else 1.0) > max(parameter.high - parameter.low, most):
+                raise Refusal(
+                    f"risk of {name}: {given!r} is wider than the range, {parameter.low:g} to {parameter.high:g}; "
+                    "give the sd by which a setting is off, e.g. 2%"
+                )
             (relative if share else absolute)[name] = size
         return cls(absolute, relative)
 
@@ -59,9 +69,13 @@ class Slips:
         """Return for m encoded recipes what slips cost at the stated level, on the belief's scale (>= 0)."""
         normals = qmc.MultivariateNormalQMC(np.zeros(len(space.parameters)), rng=np.random.default_rng(0)).random(SLIPS)
         mixed = space.restore(np.repeat(x, SLIPS, axis=0))
-        for j, name in enumerate(space.names):
+        for j, (name, parameter) in enumerate(zip(space.names, space.parameters, strict=True)):
+            if isinstance(parameter, Category):
+                continue
             push = np.tile(normals[:, j], len(x))
             mixed[name] = mixed[name] if name not in self.relative else mixed[name] * (1.0 + self.relative[name] * push)
             mixed[name] = mixed[name] if name not in self.absolute else mixed[name] + self.absolute[name] * push
+            farthest = FARTHEST * max(abs(parameter.low), abs(parameter.high))
+            mixed[name] = mixed[name].clip(-farthest, farthest)
         reached = belief.mean_sd(space.encode(mixed))[0].reshape(len(x), SLIPS)
         return np.asarray(np.clip(belief.mean_sd(x)[0] - np.quantile(reached, LEVEL, axis=1), 0.0, None))

@@ -1,5 +1,7 @@
 """The chooser's contract: ask, tell, pending, recommend, save, load."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -67,6 +69,20 @@ def test_an_untold_copy_proposes_as_a_new_one_would_and_asks_the_prior_nothing_a
     assert untold.trials.empty and untold.pending().empty and len(told.trials) == 3
     pd.testing.assert_frame_equal(run(untold, 3).trials, told.trials)
     assert sum(asked) == many
+
+
+def test_a_deep_copy_and_a_shallow_one_propose_as_the_original_and_are_told_apart():
+    tables = {"sse": {name: {"size": size} for name, size in BONUS.items()}}
+    opt = Optimiser(
+        BOX, prior=hill, descriptors=tables, forbidden=[{"sse": "A", "time_h": 1.0}], risk={"time_h": 0.1}, seed=5
+    )
+    run(opt, 3).ask()
+    deep, shallow = copy.deepcopy(opt), copy.copy(opt)
+    asked = opt.ask(2)
+    pd.testing.assert_frame_equal(deep.ask(2), asked)
+    pd.testing.assert_frame_equal(shallow.ask(2), asked)
+    deep.tell(asked, [1.0, 2.0])
+    assert len(opt.trials) == len(shallow.trials) == 3 and len(deep.trials) == 5
 
 
 def test_proposals_do_not_depend_on_how_much_of_the_prior_is_remembered(monkeypatch):
