@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from lab_kit import AREA, lab
+from lab_kit import AREA, CAMPAIGN, DECISION, lab
 
 from campaign.errors import Refusal
 from campaign.trial import Decision
@@ -189,3 +189,42 @@ def test_a_batch_that_waits_is_told_whose_channel_it_gets(session: Session, tmp_
     found = today(session)
     assert found.stop[0].startswith("T0003-M1-C1 on channel 3")
     assert "T0004-M1" in found.start[0] and "channel 3 when T0003-M1-C1 is off it" in found.start[0]
+
+
+def test_a_good_cell_is_not_stopped_for_one_that_breaks_a_bound(session: Session, tmp_path: Path) -> None:
+    """Only T0004 was mixed for less than the bound; T0003, which gives ten times as much, was not."""
+    bound = "outcome_constraints: [{outcome: mixing_time_h, at_most: 1.5}]\nbudget:"
+    session.loaded.path.write_text(session.loaded.path.read_text().replace("budget:", bound))
+    session = open_session(session.loaded.path)
+    under_way(session, tmp_path)
+    advised = {item.number: item for item in under_test.bring_up_to_date(session)}
+    assert advised["T0003-M1-C1"].stop and "meets the conditions with a chance of 0%" in advised["T0003-M1-C1"].reason
+    assert not advised["T0004-M1-C1"].stop
+    choice = choose.chooser(session, session.reader)
+    assert choice.optimiser.recommend()["time_h"].iloc[0] <= 1.5
+    assert choice.optimiser.ask(2)["time_h"].max() <= 1.5
+
+
+def test_a_cell_that_is_best_at_something_else_is_not_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T0004 gives a tenth of T0003 and is mixed in half the time, and a short mix is wanted too."""
+    monkeypatch.setenv("MIXWRIGHT_DATA_DIR", str(tmp_path / "data"))
+    path = tmp_path / "campaign.yaml"
+    path.write_text(CAMPAIGN.replace("goal: max}", "goal: max}\n  - {outcome: mixing_time_h, goal: min}"))
+    session = open_session(path)
+    recipes = pd.DataFrame({"speed_rpm": [1500.0, 1800.0, 1200.0, 2000.0], "time_h": [3.0, 4.0, 2.0, 1.0]})
+    designs = session.spec.designs(recipes)
+    session.ledger.propose("bench", designs, DECISION, evaluator="lab", trials_seen=0, key="plan", at=now(), by="Ada")
+    under_way(session, tmp_path)
+    advised = {item.number: item for item in under_test.bring_up_to_date(session)}
+    assert not advised["T0004-M1-C1"].stop and not advised["T0003-M1-C1"].stop
+    asked = choose.chooser(session, session.reader).optimiser.ask(1, explain=True)
+    assert f"time_h {asked['time_h'].iloc[0]:.4g}" in asked["reason"].iloc[0]  # known, not predicted
+
+
+def test_an_objective_that_the_recipe_decides_does_not_come_first(tmp_path: Path) -> None:
+    path = tmp_path / "campaign.yaml"
+    path.write_text(
+        CAMPAIGN.replace("discharge_capacity_cycle_20_mAh_g_composite, goal: max", "mixing_clock_h, goal: min")
+    )
+    with pytest.raises(Refusal, match="mixing_clock_h follows from the recipe"):
+        open_session(path)
