@@ -22,7 +22,9 @@ def diagnosis(session: Session, reader: Reader, choice: Chooser) -> Diagnosis:
     found = choice.optimiser.diagnostics()
     parity = _parity(reader.trials(session.name)["evaluator"], choice, told, found.parity)
     foreseen = choice.evidence.se.loc[told, session.spec.objective.outcome].notna().to_numpy()
-    prior = None if session.spec.prior == "none" else _influence(found.trust, found.log_odds_prior)
+    prior = (
+        None if session.spec.prior == "none" else _influence(found.trust, found.log_odds_prior, found.prior_likeness)
+    )
     return Diagnosis(parity=parity[~foreseen], sensitivity=found.sensitivity, prior=prior)
 
 
@@ -36,7 +38,7 @@ def _parity(evaluators: pd.Series, choice: Chooser, told: np.ndarray, parity: pd
     return head.join(parity.rename(columns={"told": "found"})).assign(repeated=repeated)
 
 
-def _influence(trust: float, log_odds: float) -> PriorInfluence:
+def _influence(trust: float, log_odds: float, likeness: float) -> PriorInfluence:
     from surrogate.belief import TRUST_GRID
 
     shares, weights = (np.array(column) for column in zip(*TRUST_GRID, strict=True))
@@ -46,4 +48,5 @@ def _influence(trust: float, log_odds: float) -> PriorInfluence:
         trust_before=float(weights @ shares),
         log_odds=log_odds,
         log_odds_before=float(np.log((1.0 - without) / without)),
+        likeness=likeness,
     )

@@ -6,6 +6,7 @@ Every trial carries its evaluator, because what was simulated and what was measu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -132,6 +133,8 @@ class PriorInfluence:
     log_odds: float
     """log of the odds that the prior has any part; NaN where it says the same of every recipe, and so has none."""
     log_odds_before: float
+    likeness: float = math.nan
+    """Rank correlation over the space of what the prior says with what is believed; NaN where it is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -206,7 +206,15 @@ def _prior(prior: PriorInfluence) -> str:
         f"The prior is trusted to explain {_percent(prior.trust)} of the differences between recipes "
         f"({_percent(prior.trust_before)} before any result). The odds that it has any part in them are "
         f"{_odds(prior.log_odds)} ({_odds(prior.log_odds_before)} before any result): the results have {verdict}."
+        + _likeness(prior)
     )
+
+
+def _likeness(prior: PriorInfluence) -> str:
+    if math.isnan(prior.likeness):
+        return ""
+    turned = ": what it ranks high is believed to be low" if prior.likeness < 0 else ""
+    return f" Its ranking of recipes and the one believed now have a rank correlation of {prior.likeness:.2f}{turned}."
 
 
 def _odds(log_odds: float) -> str:

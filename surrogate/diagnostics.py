@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtr
-from scipy.stats import qmc
+from scipy.stats import qmc, spearmanr
 
 from campaign.parameter import Category
 from campaign.space import SearchSpace
@@ -20,6 +20,7 @@ from surrogate.belief import Belief
 
 Floats = npt.NDArray[np.float64]
 SOBOL_SAMPLES = 1024
+LIKENESS_RECIPES = 256
 COVERAGES = (0.5, 0.8, 0.9, 0.95)
 
 
@@ -39,6 +40,9 @@ class Diagnostics:
     """log of the odds, after the data, that the prior has any part (0 = even; NaN without prior)."""
     r2: float
     """Leave-one-out share of explained variance; below 0 the model predicts worse than the mean."""
+    prior_likeness: float
+    """Rank correlation over the space of what the prior says with what is believed: below 0 its ranking is turned round, which
+    it may be and still be trusted, as a prior whose effects are told the wrong way explains as much. NaN without prior."""
 
 
 def diagnose(space: SearchSpace, belief: Belief, x: Floats, told: Floats, *, sign: float) -> Diagnostics:
@@ -64,7 +68,14 @@ def diagnose(space: SearchSpace, belief: Belief, x: Floats, told: Floats, *, sig
         belief.trust,
         log_odds,
         r2,
+        _likeness(space, belief, sign) if belief.prior.width else np.nan,
     )
+
+
+def _likeness(space: SearchSpace, belief: Belief, sign: float) -> float:
+    x = space.encode(space.sample(LIKENESS_RECIPES, seed=0))
+    said, believed = sign * belief.prior.values(x), belief.mean_sd(x)[0]
+    return float(spearmanr(said, believed).statistic) if np.ptp(believed) > 0 else np.nan
 
 
 def sensitivity(space: SearchSpace, belief: Belief, *, n: int = SOBOL_SAMPLES) -> pd.DataFrame:

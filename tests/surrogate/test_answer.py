@@ -107,3 +107,12 @@ def test_a_condition_on_an_outcome_bounds_what_is_recommended():
     recipes = pd.DataFrame({"x": np.linspace(0, 1, 11)})
     opt.tell(recipes, pd.DataFrame({"value": recipes.x, "heat": 100 * recipes.x}))
     assert 0.4 < opt.recommend().x[0] <= 0.62
+
+
+@pytest.mark.parametrize(("turn", "goal"), [(1.0, "max"), (-1.0, "max"), (1.0, "min")])
+def test_diagnostics_say_when_the_ranking_of_the_prior_is_turned_round(turn, goal):
+    sign = 1.0 if goal == "max" else -1.0
+    opt = Optimiser(SPACE, goal, seed=0, prior=lambda recipes: turn * sign * ridge_truth(recipes))
+    recipes = opt.space.sample(25, seed=1)
+    opt.tell(recipes, sign * ridge_truth(recipes))
+    assert turn * opt.diagnostics().prior_likeness > 0.5
