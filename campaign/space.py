@@ -20,7 +20,7 @@ import pandas as pd
 from campaign.constraint import Constraint, Mask
 from campaign.errors import Refusal
 from campaign.names import nearest
-from campaign.parameter import Category, Floats, Numeric, Parameter, parse_parameter
+from campaign.parameter import Category, Floats, Numeric, Parameter, parse_parameter, without_dust
 
 _TRIES = 22
 """Sobol draws double until enough are feasible; 2**22 points find a region of one part in a million."""
@@ -318,7 +318,8 @@ class SearchSpace:
         for constraint in self.constraints:
             name = constraint.balance(numeric)
             if name is not None:
-                table[name] = np.round(constraint.solve(table, name), 12)
+                bounds = next((p.low, p.high) for p in self.numeric if p.name == name)
+                table[name] = without_dust(constraint.solve(table, name), max(map(abs, bounds)))
         return table
 
 

@@ -53,6 +53,15 @@ def test_snapping_stays_within_half_a_step_and_the_bounds(value, step):
     assert space.snap(pd.DataFrame({"x": [snapped]})).x[0] == pytest.approx(snapped, abs=1e-9)
 
 
+@pytest.mark.parametrize("unit", [1e-15, 1e-7, 1.0])
+def test_settings_and_balances_of_any_size_are_exact(unit):
+    recipes = SearchSpace.of({"x": (unit, 9 * unit)}, steps={"x": unit}).sample(9, seed=0)
+    assert sorted(recipes.x) == pytest.approx([k * unit for k in range(1, 10)], rel=1e-12, abs=0)
+    mix = {"a": (0, 60 * unit), "b": (0, 60 * unit), "c": (0, 100 * unit)}
+    parts = SearchSpace.of(mix, constraints=[f"a + b + c == {100 * unit!r}"]).sample(20, seed=0)
+    assert np.allclose(parts.sum(axis=1) / unit, 100, rtol=1e-6)
+
+
 def test_one_hot_encoding_has_one_column_a_name():
     space = SearchSpace.of(BOX)
     coded = space.encode(space.sample(16, seed=0), one_hot=True)
