@@ -85,6 +85,10 @@ class Numeric:
             return 1
         return math.inf if self.step is None else math.floor((self.high - self.low) / self.step + 1e-9) + 1
 
+    def settings(self) -> Floats:
+        """Return all settings of a parameter that has finitely many."""
+        return self.snap(self.low + np.arange(self.n_settings) * (self.step or 0.0))
+
     def read(self, column: pd.Series) -> Floats:
         """Return a told column as n finite numbers, or refuse with row and column."""
         numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)

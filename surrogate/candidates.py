@@ -25,6 +25,10 @@ BASE = 1536
 LEAST_PER_COMBINATION = 48
 REACH = (0.15, 0.05, 0.015)
 """Radius of the search around promising recipes, round by round, as a share of each range."""
+MOVES = 320
+"""Recipes looked at around all leaders together, in each round."""
+SCARCE = 128
+"""With fewer recipes in the coarse set, and fewer than one move in eight that is allowed, moves also follow the coarse set."""
 
 
 def coarse(space: SearchSpace, *, seed: int) -> Floats:
@@ -58,6 +62,19 @@ def around(space: SearchSpace, anchors: Floats, radius: float, per_anchor: int, 
     return settable(space, np.where(numeric, np.clip(x + moves * moved, 0.0, 1.0), x))
 
 
+def along(
+    space: SearchSpace, anchors: Floats, radius: float, per_anchor: int, of: Floats, rng: np.random.Generator
+) -> Floats:
+    """Return feasible recipes near anchors, moved as two recipes of a set differ: along conditions that leave a thin strip."""
+    numeric = np.array([not isinstance(p, Category) for p in space.parameters])
+    x = np.repeat(anchors, per_anchor, axis=0)
+    ends = rng.integers(len(of), size=(2, len(x)))
+    ways = np.where(numeric, of[ends[0]] - of[ends[1]], 0.0)
+    ways /= np.maximum(np.abs(ways).max(axis=1, keepdims=True), 1e-9)
+    moved = x + ways * rng.standard_normal((len(x), 1)) * radius
+    return settable(space, np.where(numeric, np.clip(moved, 0.0, 1.0), x))
+
+
 def search(
     space: SearchSpace, base: Floats, anchors: Floats, score: Score, *, size: int, rng: np.random.Generator
 ) -> Floats:
@@ -73,10 +90,14 @@ def search(
     """
     found = unique(np.vstack([base, settable(space, anchors)])) if len(anchors) else base
     scores = score(found)
+    further = rng.spawn(1)[0]  # moves that few spaces need leave the chance of the others as it was
     for radius in REACH if space.numeric else ():
         starts = found[leaders(space, found, scores)]
-        near = around(space, starts, radius, max(8, 320 // len(starts)), rng)
-        near = near[~member(near, found)]
+        per = max(8, MOVES // len(starts))
+        near = around(space, starts, radius, per, rng)
+        if len(base) < SCARCE and len(near) < MOVES / 8:
+            near = np.vstack([near, along(space, starts, radius, per, base, further)])
+        near = unique(near[~member(near, found)])
         if len(near):
             found, scores = np.vstack([found, near]), np.concatenate([scores, score(near)])
     order = np.argsort(-scores, kind="stable")

@@ -98,6 +98,27 @@ def test_a_finite_space_gives_each_recipe_once():
     assert len(space.sample(100, seed=0)) == 6
 
 
+@pytest.mark.parametrize(
+    ("top", "rules", "count"),
+    [
+        (999, ["a in (17, 424)", "b in (3, 900)"], 4),
+        (999, ["abs(a - b) <= 1"], 2998),
+        (1499, ["a + b <= 1"], 3),
+        (3, ["a + b == 3"], 4),
+    ],
+)
+def test_the_few_recipes_that_tight_conditions_leave_of_a_finite_space_are_all_found(top, rules, count):
+    space = SearchSpace.of({"a": (0, top), "b": (0, top)}, steps={"a": 1, "b": 1}, constraints=rules)
+    recipes = space.sample(count + 5, seed=0)
+    assert len(recipes) == count and not recipes.duplicated().any() and space.feasible(recipes).all()
+
+
+def test_a_finite_space_too_large_to_go_through_is_drawn_from_as_long_as_a_continuous_one():
+    rules = ["abs(a - b) <= 2", "abs(b - c) <= 2"]
+    space = SearchSpace.of(dict.fromkeys("abc", (0, 499)), steps=dict.fromkeys("abc", 1), constraints=rules)
+    assert len(space.sample(256, seed=0)) == 256
+
+
 def test_json_round_trip_keeps_everything():
     space = SearchSpace.of(
         {"x": (1, 10), "kind": ["a", "b"]},
