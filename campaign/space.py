@@ -133,7 +133,7 @@ class SearchSpace:
     @property
     def n_combinations(self) -> int:
         """How many combinations of names there are (1 without categories)."""
-        return int(np.prod([len(category.choices) for category in self.categories], dtype=np.int64))
+        return math.prod(len(category.choices) for category in self.categories)
 
     def combinations(self) -> list[tuple[int, ...]]:
         """Every combination of category indices, in order of `categories`."""

@@ -27,6 +27,10 @@ REACH = (0.15, 0.05, 0.015)
 """Radius of the search around promising recipes, round by round, as a share of each range."""
 MOVES = 320
 """Recipes looked at around all leaders together, in each round."""
+FEW_SETTINGS = 4
+"""A number of no more settings is put to another as a name is: moves by shares of its range would seldom get there."""
+SWAPS = 2048
+"""Such recipes that are looked at in each round at most."""
 SCARCE = 128
 """With fewer recipes in the coarse set, and fewer than one move in eight that is allowed, moves also follow the coarse set."""
 
@@ -75,6 +79,24 @@ def along(
     return settable(space, np.where(numeric, np.clip(moved, 0.0, 1.0), x))
 
 
+def swapped(space: SearchSpace, anchors: Floats, base: Floats, rng: np.random.Generator) -> Floats:
+    """Return feasible recipes that differ from an anchor in one name, or in one number of few settings.
+
+    Names only where they are too many for each combination to be searched on its own, and only such as the coarse set has.
+    """
+    blocks = [anchors[:0]]
+    for j, parameter in enumerate(space.parameters):
+        if isinstance(parameter, Category):
+            values = np.unique(base[:, j]) if space.n_combinations > MOST_EXACT else base[:0, j]
+        else:
+            values = parameter.to_unit(parameter.settings()) if parameter.n_settings <= FEW_SETTINGS else base[:0, j]
+        for value in values:
+            block = anchors[np.abs(anchors[:, j] - value) > 1e-9]
+            blocks.append(np.where(np.arange(block.shape[1]) == j, value, block))
+    x = np.vstack(blocks)
+    return settable(space, x if len(x) <= SWAPS else x[rng.choice(len(x), size=SWAPS, replace=False)])
+
+
 def search(
     space: SearchSpace, base: Floats, anchors: Floats, score: Score, *, size: int, rng: np.random.Generator
 ) -> Floats:
@@ -88,18 +110,22 @@ def search(
         size: of the set returned.
         rng: for the moves.
     """
-    found = unique(np.vstack([base, settable(space, anchors)])) if len(anchors) else base
+    tried = settable(space, anchors) if len(anchors) else anchors
+    found = unique(np.vstack([base, tried])) if len(anchors) else base
     scores = score(found)
     further = rng.spawn(1)[0]  # moves that few spaces need leave the chance of the others as it was
-    for radius in REACH if space.numeric else ():
+    for radius in REACH:
         starts = found[leaders(space, found, scores)]
         per = max(8, MOVES // len(starts))
-        near = around(space, starts, radius, per, rng)
-        if len(base) < SCARCE and len(near) < MOVES / 8:
-            near = np.vstack([near, along(space, starts, radius, per, base, further)])
-        near = unique(near[~member(near, found)])
-        if len(near):
-            found, scores = np.vstack([found, near]), np.concatenate([scores, score(near)])
+        near = [swapped(space, np.vstack([starts, tried]), base, further)]
+        if space.numeric:
+            near.append(around(space, starts, radius, per, rng))
+            if len(base) < SCARCE and len(near[-1]) < MOVES / 8:
+                near.append(along(space, starts, radius, per, base, further))
+        new = np.vstack(near)
+        new = unique(new[~member(new, found)])
+        if len(new):
+            found, scores = np.vstack([found, new]), np.concatenate([scores, score(new)])
     order = np.argsort(-scores, kind="stable")
     return found[order[:size]]
 
