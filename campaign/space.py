@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Self
@@ -138,6 +138,20 @@ class SearchSpace:
     def combinations(self) -> list[tuple[int, ...]]:
         """Every combination of category indices, in order of `categories`."""
         return list(itertools.product(*(range(len(category.choices)) for category in self.categories)))
+
+    def narrowed(self, names: Mapping[str, str]) -> Self:
+        """Return the space with one name left to choose of each category given."""
+        parameters = [
+            Category(p.name, (names[p.name],), p.levels) if isinstance(p, Category) and p.name in names else p
+            for p in self.parameters
+        ]
+        return replace(self, parameters=tuple(parameters))
+
+    def rules_out(self, names: Mapping[str, str]) -> bool:
+        """Return whether names cannot be chosen together whatever else is: by what is said of these names alone."""
+        row = pd.DataFrame([names])
+        met = all(rule.holds(row)[0] for rule in self.constraints if set(rule.names) <= set(names))
+        return not met or any(_matches(row, rule)[0] for rule in self.forbidden if set(rule) <= set(names))
 
     def __getitem__(self, name: str) -> Parameter:
         return self._require(name, "space")

@@ -6,6 +6,8 @@ choice among names is exact while they are few, and whole batches can be judged 
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -23,6 +25,11 @@ MOST_EXACT = 64
 BASE = 1536
 """Recipes in the coarse set, over all combinations together."""
 LEAST_PER_COMBINATION = 48
+TOO_FEW = 16
+"""A combination of names with fewer recipes than this is drawn for on its own: where little of it is allowed, chance that all
+share passes it by."""
+DRAWS_FOR_FEW = 1 << 20
+"""Draws for all such together."""
 REACH = (0.15, 0.05, 0.015)
 """Radius of the search around promising recipes, round by round, as a share of each range."""
 MOVES = 320
@@ -38,7 +45,7 @@ SCARCE = 128
 def coarse(space: SearchSpace, *, seed: int) -> Floats:
     """Return encoded feasible recipes that cover the space, every combination of names alike."""
     if space.n_combinations > MOST_EXACT or not space.categories:
-        return unique(space.encode(space.sample(BASE, seed=seed)))
+        return _filled(space, unique(space.encode(space.sample(BASE, seed=seed))), seed=seed)
     per = max(LEAST_PER_COMBINATION, BASE // space.n_combinations)
     sample = space.encode(space.sample(per, seed=seed))
     columns = [i for i, p in enumerate(space.parameters) if isinstance(p, Category)]
@@ -47,7 +54,28 @@ def coarse(space: SearchSpace, *, seed: int) -> Floats:
         block = sample.copy()
         block[:, columns] = combination
         blocks.append(block)
-    return settable(space, np.vstack(blocks))
+    return _filled(space, settable(space, np.vstack(blocks)), seed=seed)
+
+
+def _filled(space: SearchSpace, found: Floats, *, seed: int) -> Floats:
+    """Return a coarse set with further recipes for combinations of names (where these are too many, for names) of too few."""
+    categories = {i: p for i, p in enumerate(space.parameters) if isinstance(p, Category)}
+    exact = space.n_combinations <= MOST_EXACT
+    few = []
+    for columns in [tuple(categories)] if exact else [(i,) for i in categories]:
+        choices = [range(len(categories[i].choices)) for i in columns]
+        # Of many names each has few by chance; and none can have more than there are settings of the numbers.
+        fair = TOO_FEW if exact else BASE / 8 / len(choices[0])
+        fair = min(fair, TOO_FEW, math.prod(p.n_settings for p in space.numeric))
+        for place in itertools.product(*choices):
+            names = {categories[i].name: categories[i].choices[k] for i, k in zip(columns, place, strict=True)}
+            if (found[:, columns] == place).all(axis=1).sum() < fair and not space.rules_out(names):
+                few.append(names)
+    extra = []
+    for names in few if len(few) <= MOST_EXACT else ():
+        own = space.narrowed(names).find(LEAST_PER_COMBINATION, seed=seed, draws=DRAWS_FOR_FEW // len(few))
+        extra += [space.encode(own)] if len(own) else []
+    return unique(np.vstack([found, *extra])) if extra else found
 
 
 def settable(space: SearchSpace, x: Floats) -> Floats:

@@ -66,3 +66,21 @@ def test_names_that_a_prior_condemns_are_tried_also_where_names_are_swapped():
 
 def test_more_combinations_of_names_than_an_integer_holds_are_no_obstacle():
     assert len(Optimiser({f"p{j}": NAMES for j in range(64)}).ask(2)) == 2
+
+
+@pytest.mark.parametrize("others", [2, 70])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_name_of_which_little_is_allowed_is_proposed(others, seed):
+    rules = ["sse != 'LGPS' or (speed_rpm <= 480 and time_h <= 1 and ratio <= 10)"]
+    names = ["LGPS", *(f"n{i}" for i in range(others))]
+    box = {"speed_rpm": (400, 2000), "time_h": (0.5, 12), "ratio": (5, 50), "sse": names}
+    opt = Optimiser(box, constraints=rules, seed=seed)
+    loop(opt, lambda recipes: 1.0 * (recipes.sse == "LGPS") - 0.1 * recipes.time_h, 3, len(names))
+    assert (opt.trials.sse == "LGPS").sum() >= 2
+
+
+def test_a_name_that_nothing_allows_is_never_proposed():
+    opt = Optimiser(
+        {"x": (0, 1), "sse": ["A", "B", "C"]}, constraints=["sse != 'B' or x > 2"], forbidden=[{"sse": "C"}]
+    )
+    assert set(opt.ask(8).sse) == {"A"}
