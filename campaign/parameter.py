@@ -76,8 +76,7 @@ class Numeric:
         # 1e-9: (2000 - 400) / 0.1 must count its last step although it rounds to just below.
         last = math.floor((self.high - self.low) / self.step + 1e-9)
         steps = np.clip(np.round((clipped - self.low) / self.step), 0, last)
-        # Twelve digits hide the binary dust of 0.1 * 3 from sheets and from comparisons.
-        return np.asarray(np.round(self.low + steps * self.step, 12))
+        return without_dust(self.low + steps * self.step, self.step)
 
     @property
     def n_settings(self) -> float:
@@ -85,6 +84,10 @@ class Numeric:
         if self.low == self.high:
             return 1
         return math.inf if self.step is None else math.floor((self.high - self.low) / self.step + 1e-9) + 1
+
+    def settings(self) -> Floats:
+        """Return all settings of a parameter that has finitely many."""
+        return self.snap(self.low + np.arange(self.n_settings) * (self.step or 0.0))
 
     def read(self, column: pd.Series) -> Floats:
         """Return a told column as n finite numbers, or refuse with row and column."""
@@ -146,6 +149,18 @@ class Category:
 
 
 Parameter = Numeric | Category
+
+
+def without_dust(values: Floats, scale: float) -> Floats:
+    """Return n values rounded to twelve decimals, which hides the binary dust of 0.1 * 3 from sheets and comparisons.
+
+    Values of a scale under 1e-6 (a diffusion coefficient in m2/s) keep nine decimals of that scale instead.
+    """
+    if scale >= 1e-6 or scale <= 0:
+        return np.asarray(np.round(values, 12))
+    decimals = 9 - math.floor(math.log10(scale))
+    # Python's own round: numpy's divides by powers of ten that are not exact beyond 1e22.
+    return np.array([round(value, decimals) for value in np.asarray(values).tolist()], dtype=float)
 
 
 def _is_number(value: Any) -> bool:

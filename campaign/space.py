@@ -7,8 +7,9 @@ the unit scale (0 at its lower bound, 1 at its upper), each category as the inde
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -20,10 +21,13 @@ from campaign.constraint import Constraint, Mask
 from campaign.errors import Refusal
 from campaign.given import listed, mapped
 from campaign.names import nearest
-from campaign.parameter import Category, Floats, Numeric, Parameter, parse_parameter
+from campaign.parameter import Category, Floats, Numeric, Parameter, parse_parameter, without_dust
 
 _TRIES = 22
-"""Sobol draws double until enough are feasible; 2**22 points find a region of one part in a million."""
+"""Sobol draws double until enough are feasible; 2**22 points find a region of one part in a million. A space of no more
+recipes is gone through instead when draws have not found enough."""
+_AT_ONCE = 1 << 16
+"""Recipes looked at together: what bounds the memory."""
 LARGEST_BOUND = 1e100
 """Bounds beyond this size are no settings, and the range between them may overflow."""
 
@@ -153,11 +157,25 @@ class SearchSpace:
     @property
     def n_combinations(self) -> int:
         """How many combinations of names there are (1 without categories)."""
-        return int(np.prod([len(category.choices) for category in self.categories], dtype=np.int64))
+        return math.prod(len(category.choices) for category in self.categories)
 
     def combinations(self) -> list[tuple[int, ...]]:
         """Every combination of category indices, in order of `categories`."""
         return list(itertools.product(*(range(len(category.choices)) for category in self.categories)))
+
+    def narrowed(self, names: Mapping[str, str]) -> Self:
+        """Return the space with one name left to choose of each category given."""
+        parameters = [
+            Category(p.name, (names[p.name],), p.levels) if isinstance(p, Category) and p.name in names else p
+            for p in self.parameters
+        ]
+        return replace(self, parameters=tuple(parameters))
+
+    def rules_out(self, names: Mapping[str, str]) -> bool:
+        """Return whether names cannot be chosen together whatever else is: by what is said of these names alone."""
+        row = pd.DataFrame([names])
+        met = all(rule.holds(row)[0] for rule in self.constraints if set(rule.names) <= set(names))
+        return not met or any(_matches(row, rule)[0] for rule in self.forbidden if set(rule) <= set(names))
 
     def __getitem__(self, name: str) -> Parameter:
         return self._require(name, "space")
@@ -264,11 +282,21 @@ class SearchSpace:
         return found
 
     def sample(self, n: int, *, seed: int) -> pd.DataFrame:
-        """Draw n feasible recipes evenly (scrambled Sobol, rejected where not allowed); fewer if no more exist.
+        """Draw n feasible recipes evenly (scrambled Sobol, rejected where not allowed); fewer if no more are found.
 
         Raises:
             Refusal: no recipe meets all constraints.
         """
+        found = self.find(n, seed=seed)
+        if found.empty:
+            rules = "; ".join(rule.text for rule in self.constraints) or "the forbidden combinations"
+            raise Refusal(
+                f"no recipe within the bounds meets all constraints ({rules}); widen the bounds or the constraints"
+            )
+        return found
+
+    def find(self, n: int, *, seed: int, draws: int = 1 << _TRIES) -> pd.DataFrame:
+        """Return what `sample` does as far as so many draws find it, or an empty table."""
         from scipy.stats import qmc  # imported here: scipy.stats costs half a second that `--help` need not pay
 
         engine = qmc.Sobol(len(self.parameters), scramble=True, rng=np.random.default_rng(seed))
@@ -276,22 +304,22 @@ class SearchSpace:
         finite = all(parameter.n_settings < np.inf for parameter in self.numeric)
         found = pd.DataFrame()
         drawn, size = 0, 1 << max(3, int(np.ceil(np.log2(max(1, n)))))
-        while drawn < 1 << _TRIES:
-            units = engine.random(size)
-            units = np.where(widths > 0, np.floor(units * widths), units)
-            batch = self.decode(units)
-            found = pd.concat([found, batch[self.feasible(batch)]], ignore_index=True)
+        while drawn < draws:
+            for part in [_AT_ONCE] * (size // _AT_ONCE) or [size]:
+                units = engine.random(part)
+                batch = self.decode(np.where(widths > 0, np.floor(units * widths), units))
+                found = pd.concat([found, batch[self.feasible(batch)]], ignore_index=True)
             if finite:
                 found = found.drop_duplicates(ignore_index=True)
             drawn += size
-            if len(found) >= n or (len(found) and drawn >= 64 * n and finite):
+            if len(found) >= n:
                 return found.head(n)
+            if finite and drawn >= max(64 * n, self._n_recipes):
+                break
             size = drawn
-        if found.empty:
-            rules = "; ".join(rule.text for rule in self.constraints) or "the forbidden combinations"
-            raise Refusal(
-                f"no recipe within the bounds meets all constraints ({rules}); widen the bounds or the constraints"
-            )
+        if finite and self._n_recipes <= 1 << _TRIES:
+            rest = self._all().sample(frac=1.0, random_state=np.random.default_rng([seed, 1]))
+            found = pd.concat([found, rest], ignore_index=True).drop_duplicates(ignore_index=True)
         return found.head(n)
 
     # ---- JSON ----------------------------------------------------------------------------------------------------
@@ -341,13 +369,42 @@ class SearchSpace:
     def _corner(self) -> pd.DataFrame:
         return pd.DataFrame({p.name: [p.low if isinstance(p, Numeric) else p.choices[0]] for p in self.parameters})
 
+    @cached_property
+    def _balanced(self) -> frozenset[str]:
+        """Parameters that equalities fix once the others are chosen."""
+        numeric = tuple(parameter.name for parameter in self.numeric)
+        return frozenset(name for rule in self.constraints if (name := rule.balance(numeric)) is not None)
+
+    @cached_property
+    def _n_recipes(self) -> float:
+        """How many recipes there are before any is ruled out: infinite without steps."""
+        free = [p.n_settings for p in self.numeric if p.name not in self._balanced]
+        return math.prod([*free, *(len(category.choices) for category in self.categories)])
+
+    def _all(self) -> pd.DataFrame:
+        """Return every feasible recipe of a finite space, in order."""
+        values = [
+            np.array(p.choices, dtype=object)
+            if isinstance(p, Category)
+            else p.settings()[: 1 if p.name in self._balanced else None]
+            for p in self.parameters
+        ]
+        shape, kept = [len(each) for each in values], []
+        for start in range(0, math.prod(shape), _AT_ONCE):
+            places = np.unravel_index(np.arange(start, min(start + _AT_ONCE, math.prod(shape))), shape)
+            columns = zip(self.names, values, places, strict=True)
+            table = self._balance(pd.DataFrame({name: each[place] for name, each, place in columns}))
+            kept.append(table[self.feasible(table)])
+        return pd.concat(kept, ignore_index=True)
+
     def _balance(self, table: pd.DataFrame) -> pd.DataFrame:
         """Make linear equalities true by their last parameter, which is then no free choice."""
         numeric = tuple(parameter.name for parameter in self.numeric)
         for constraint in self.constraints:
             name = constraint.balance(numeric)
             if name is not None:
-                table[name] = np.round(constraint.solve(table, name), 12)
+                bounds = next((p.low, p.high) for p in self.numeric if p.name == name)
+                table[name] = without_dust(constraint.solve(table, name), max(map(abs, bounds)))
         return table
 
 

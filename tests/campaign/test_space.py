@@ -53,6 +53,15 @@ def test_snapping_stays_within_half_a_step_and_the_bounds(value, step):
     assert space.snap(pd.DataFrame({"x": [snapped]})).x[0] == pytest.approx(snapped, abs=1e-9)
 
 
+@pytest.mark.parametrize("unit", [1e-15, 1e-7, 1.0])
+def test_settings_and_balances_of_any_size_are_exact(unit):
+    recipes = SearchSpace.of({"x": (unit, 9 * unit)}, steps={"x": unit}).sample(9, seed=0)
+    assert sorted(recipes.x) == pytest.approx([k * unit for k in range(1, 10)], rel=1e-12, abs=0)
+    mix = {"a": (0, 60 * unit), "b": (0, 60 * unit), "c": (0, 100 * unit)}
+    parts = SearchSpace.of(mix, constraints=[f"a + b + c == {100 * unit!r}"]).sample(20, seed=0)
+    assert np.allclose(parts.sum(axis=1) / unit, 100, rtol=1e-6)
+
+
 def test_one_hot_encoding_has_one_column_a_name():
     space = SearchSpace.of(BOX)
     coded = space.encode(space.sample(16, seed=0), one_hot=True)
@@ -87,6 +96,27 @@ def test_a_name_with_descriptors_may_be_told_but_is_never_proposed():
 def test_a_finite_space_gives_each_recipe_once():
     space = SearchSpace.of({"x": (0, 2), "kind": ["a", "b"]}, steps={"x": 1})
     assert len(space.sample(100, seed=0)) == 6
+
+
+@pytest.mark.parametrize(
+    ("top", "rules", "count"),
+    [
+        (999, ["a in (17, 424)", "b in (3, 900)"], 4),
+        (999, ["abs(a - b) <= 1"], 2998),
+        (1499, ["a + b <= 1"], 3),
+        (3, ["a + b == 3"], 4),
+    ],
+)
+def test_the_few_recipes_that_tight_conditions_leave_of_a_finite_space_are_all_found(top, rules, count):
+    space = SearchSpace.of({"a": (0, top), "b": (0, top)}, steps={"a": 1, "b": 1}, constraints=rules)
+    recipes = space.sample(count + 5, seed=0)
+    assert len(recipes) == count and not recipes.duplicated().any() and space.feasible(recipes).all()
+
+
+def test_a_finite_space_too_large_to_go_through_is_drawn_from_as_long_as_a_continuous_one():
+    rules = ["abs(a - b) <= 2", "abs(b - c) <= 2"]
+    space = SearchSpace.of(dict.fromkeys("abc", (0, 499)), steps=dict.fromkeys("abc", 1), constraints=rules)
+    assert len(space.sample(256, seed=0)) == 256
 
 
 def test_json_round_trip_keeps_everything():
