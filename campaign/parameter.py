@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -138,8 +138,10 @@ class Category:
 
     def read(self, column: pd.Series) -> npt.NDArray[np.int64]:
         """Return a told column as n indices into `levels`, or refuse with row and nearest right name."""
-        index = {name: i for i, name in enumerate(self.levels)}
-        found = np.array([index.get(given, -1) for given in column.tolist()], dtype=np.int64)
+        index: dict[Any, int] = {name: i for i, name in enumerate(self.levels)}
+        # A list or the like is no name and cannot be looked up.
+        places = [index.get(given, -1) if isinstance(given, Hashable) else -1 for given in column.tolist()]
+        found = np.array(places, dtype=np.int64)
         if (found < 0).any():
             row = int(np.argmin(found))
             given = column.iloc[row]

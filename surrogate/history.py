@@ -240,6 +240,8 @@ def _named(table: pd.DataFrame, outcomes: Sequence[str]) -> pd.DataFrame:
 
 def _numbers(column: pd.Series, name: str) -> Floats:
     read = pd.to_numeric(column, errors="coerce")
+    if column.dtype.kind in "mM":
+        raise Refusal(f"{name}: {column.iloc[0]!r} is a time; tell numbers")
     if read.dtype.kind == "c":
         raise Refusal(f"{name}: {read.iloc[0]!r} is a complex number; tell real ones")
     numbers = read.to_numpy(dtype=float)

@@ -60,6 +60,8 @@ def write_state(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         Refusal: the place cannot be written.
     """
+    if path.is_dir():
+        raise Refusal(f"{path}: is a folder; give a file in it")
     draft = path.with_name(path.name + ".part")
     text = json.dumps({"format": FORMAT, **state}, allow_nan=False, default=_plain)
     try:

@@ -284,3 +284,15 @@ def test_what_json_cannot_hold_is_refused_on_saving(tmp_path):
     opt = Optimiser(BOX, forbidden=[{"x": pd.Timestamp("2020-01-01")}])
     refused("cannot be saved", opt.save, tmp_path / "opt.json")
     assert not list(tmp_path.iterdir())
+
+
+def test_times_and_lists_are_neither_numbers_nor_names(tmp_path):
+    opt = Optimiser({"x": (0.0, 1.0), "kind": ["a", "b"]})
+    recipes = pd.DataFrame({"x": [0.1, 0.2], "kind": ["a", "b"]})
+    with pytest.raises(Refusal, match="is a time; tell numbers"):
+        opt.tell(recipes, pd.to_datetime(["2026-01-01", "2026-01-02"]))
+    with pytest.raises(Refusal, match=r"row 0, column kind: \['a'\] is not known"):
+        opt.tell(recipes.assign(kind=[["a"], "b"]), [1.0, 2.0])
+    with pytest.raises(Refusal, match="is a folder"):
+        opt.save(tmp_path)
+    assert not list(tmp_path.parent.glob("*.part"))
