@@ -14,7 +14,7 @@ PRIOR = (
     ("  sse: [LPSCl, LGPS]\n", ""),
     ("active_wt_pct: 22.75", "active_wt_pct: 22.75, sse: LPSCl"),
 )
-SECOND = "objectives:\n  - {outcome: mixing_clock_h, goal: min}\n"
+SECOND = "goal: max}\n  - {outcome: retention_cycle_100_pct, goal: max}\n  - {outcome: mixing_clock_h, goal: min}\n"
 
 
 def test_the_first_proposals_come_with_what_the_physics_expects_and_the_physics_is_asked_once(
@@ -67,7 +67,7 @@ def test_results_are_learned_from_beside_the_prior(run, data_dir, write_campaign
 
 def test_a_prior_for_each_of_several_objectives(run, data_dir, write_campaign):
     del data_dir
-    code, out, err = run("propose", write_campaign(*PRIOR, ("objectives:\n", SECOND)), "-q", 1, "--json")
+    code, out, err = run("propose", write_campaign(*PRIOR, ("goal: max}\n", SECOND)), "-q", 1, "--json")
     assert code == 0, err
     assert len(json.loads(out)) == 1
 
