@@ -140,7 +140,7 @@ def hash_of(*names: str) -> str:
 
 CLOCK = ("flows/rehearsal_calendar.py",)
 EARLY = ("flows/early_evidence.py", "surrogate/powder.py", "surrogate/readouts.py")
-CHOSEN = ("flows/advice.py", "flows/lab_cost.py", "flows/mixer.py", "flows/rehearsal_product.py", "flows/stock.py")
+CHOSEN = tuple(f"flows/{name}.py" for name in ("advice", "goals", "lab_cost", "mixer", "rehearsal_product", "stock"))
 
 
 def product_hash() -> str:

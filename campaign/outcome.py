@@ -28,6 +28,8 @@ STANDARD_CYCLES = (1, 2, 25, 50, 100, 450)
 
 RECIPE_OUTCOMES = ("mixing_time_h", "mixing_clock_h")
 """Outcomes that follow from the recipe: no trial is needed to know them."""
+SLACK_H = 0.02
+"""What a mix may take longer than a bound allows and still keep to it: a minute to stop the mixer."""
 
 _CYCLE = re.compile(r"_cycle_(\d+)(?=_|$)")
 

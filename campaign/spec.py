@@ -110,9 +110,12 @@ class OutcomeBound(_Frozen):
 
     def met(self, values: pd.Series) -> pd.Series:
         """Say of each of n values whether it lies within the bound; one that is not known (NaN) does not."""
-        low = -math.inf if self.at_least is None else self.at_least
-        high = math.inf if self.at_most is None else self.at_most
+        low = -math.inf if self.at_least is None else self.at_least - self._slack(self.at_least)
+        high = math.inf if self.at_most is None else self.at_most + self._slack(self.at_most)
         return values.astype(float).between(low, high)
+
+    def _slack(self, limit: float) -> float:
+        return outcome.SLACK_H if self.outcome in outcome.RECIPE_OUTCOMES else 1e-9 * abs(limit)
 
 
 class Budget(_Frozen):
@@ -196,6 +199,9 @@ class CampaignSpec(_Frozen):
 
     @model_validator(mode="after")
     def _first_is_measured(self) -> CampaignSpec:
+        known = [item.outcome for item in self.objectives if item.outcome in outcome.RECIPE_OUTCOMES]
+        if len(known) > 1:
+            raise ValueError(f"objectives: {' and '.join(known)} say the same of the mixing; keep one")
         first = self.objective.outcome
         if first in outcome.RECIPE_OUTCOMES:
             raise ValueError(

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from surrogate import Optimiser
 
 Z95 = 1.645
+ALIKE = 0.01
+"""Share of a value by which a recipe tried may fall short in another objective and still be as good in it."""
 RATHER = 0.5
 """Chance of meeting the conditions on outcomes above which a recipe tried counts as one to be beaten."""
 HOPELESS = 0.02
@@ -104,13 +106,15 @@ def bars(
             * (recipes[name] if name in recipes else optimiser.predict(recipes, outcome=name)["mean"]).to_numpy(float)
             for recipes in (tried, mine)
         )
-        stands &= theirs >= own[:, None]
+        stands &= theirs >= (own - ALIKE * np.abs(own))[:, None]
+    if not (met_tried > RATHER).any():
+        # Nobody knows yet how to meet the conditions: the likeliest to do so must be seen to its end.
+        met = met / max(float(met.max(initial=0.0)), 1e-12)
     return {
         number: replace(
-            Best.of(predicted[rivals], sign=sign) if rivals.any() else Best(-sign * math.inf, 0.0),
-            met=float(met[i]),
+            Best.of(predicted[rivals], sign=sign) if rivals.any() else Best(-sign * math.inf, 0.0), met=chance
         )
-        for i, (number, rivals) in enumerate(zip(cells, stands, strict=True))
+        for number, rivals, chance in zip(cells, stands, met.tolist(), strict=True)
     }
 
 
@@ -174,7 +178,7 @@ def _against(best: Best) -> str:
     bar = (
         f"{best.mean:.4g} of the best tried"
         if math.isfinite(best.mean)
-        else "and no recipe tried is as good in all else"
+        else "and no recipe tried is known to be better"
     )
     return bar if best.met == 1.0 else f"{bar}, meets the conditions with a chance of {best.met:.0%}"
 

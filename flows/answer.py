@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from surrogate import Optimiser
     from surrogate.answer import Window
 
+LIKELY = 0.5
+"""Chance of meeting the conditions on outcomes above which a recipe may be named."""
 _GRID = 31
 """Points along each axis of the speed x time surface."""
 _UNIDENTIFIED = 0.25
@@ -114,7 +116,12 @@ def speed_time_surface(spec: CampaignSpec, optimiser: Optimiser) -> pd.DataFrame
     columns = ["speed_rpm", "time_h", "mean", "sd", "probability", "allowed"]
     if not all(isinstance(spec.space.get(name), Range) for name in columns[:2]):
         return pd.DataFrame(columns=columns)
-    return optimiser.ridge("speed_rpm", "time_h", tolerance=spec.tolerance_pct / 100.0, n=_GRID)[columns]
+    grid = optimiser.ridge("speed_rpm", "time_h", tolerance=spec.tolerance_pct / 100.0, n=_GRID)
+    if spec.outcome_constraints:
+        best = optimiser.recommend().iloc[0]
+        recipes = grid.assign(**{name: best[name] for name in spec.space if name not in grid})
+        grid["allowed"] &= optimiser.chance_met(recipes) > LIKELY
+    return grid[columns]
 
 
 def _threshold(spec: CampaignSpec, best: float) -> float:
@@ -154,7 +161,9 @@ def electrolytes(spec: CampaignSpec, choice: Chooser) -> pd.DataFrame:
     tried = (sign * values).groupby(choice.evidence.recipes["sse"]).max() * sign
     rows = []
     for sse in _choices(spec, "sse"):
-        predicted = choice.optimiser.predict(candidates.assign(sse=sse))
+        recipes = candidates.assign(sse=sse)
+        predicted, met = choice.optimiser.predict(recipes), choice.optimiser.chance_met(recipes)
+        predicted = predicted[met >= min(LIKELY, met.max())]
         top = predicted.iloc[int(np.argmax(sign * predicted["mean"].to_numpy()))]
         rows.append((sse, top["mean"], top["p05"], top["p95"], tried.get(sse, np.nan)))
     return pd.DataFrame(rows, columns=columns)

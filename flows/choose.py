@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -181,6 +182,8 @@ def reason_to_stop(session: Session) -> str | None:
     if len(choice.evidence.trials) < session.spec.budget.batch:
         return None
     best = float(choice.optimiser.recommend()["mean"].iloc[0])
+    if not math.isfinite(best):
+        return None  # nothing has worked yet
     found = choice.optimiser.stopping(abs(best) * rule.smallest_worthwhile_gain_pct / 100.0, bound=rule.chance_below)
     return f"the stopping rule holds: {found.sentence}" if found.stop else None
 

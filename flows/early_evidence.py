@@ -229,6 +229,8 @@ def needed_cycle(name: str, conditions: Mapping[str, Any]) -> int:
     cycle = outcome.cycle_of(name)
     if cycle is not None:
         return cycle
+    if name in outcome.RECIPE_OUTCOMES:
+        return 1
     return 2 if name == "q2_over_q1" else int(conditions.get("cycles", 100))
 
 

@@ -16,8 +16,6 @@ from campaign.outcome import RECIPE_OUTCOMES
 from campaign.spec import OutcomeBound
 
 MIXING_TIME = "time_h"
-SLACK_H = 0.02
-"""What a mix may take longer than a bound allows and still keep to it: a minute to stop the mixer."""
 
 
 def setting_of(outcome: str, varied: Collection[str], conditions: Mapping[str, Any]) -> tuple[str, float, float] | None:
@@ -62,10 +60,7 @@ def keeps(
         setting = setting_of(bound.outcome, list(recipes.columns), conditions)
         if setting is not None:
             name, factor, offset = setting
-            value = factor * recipes[name].to_numpy(float) + offset
-            low, high = bound.at_least, bound.at_most
-            kept &= value >= (-np.inf if low is None else low - SLACK_H)
-            kept &= value <= (np.inf if high is None else high + SLACK_H)
+            kept &= bound.met(factor * recipes[name].astype(float) + offset).to_numpy()
     return kept
 
 

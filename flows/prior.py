@@ -13,6 +13,7 @@ import click
 import numpy as np
 import pandas as pd
 
+from flows import goals
 from flows.calibration import parameters_of
 from flows.session import Session
 
@@ -27,7 +28,9 @@ def priors_of(session: Session) -> Mapping[str, PriorFunction]:
     """Return the physics as a function of recipes (draws x n) for each objective; nothing where the campaign wants none."""
     if session.spec.prior == "none":
         return {}
-    return {objective.outcome: _prior(session, objective.outcome) for objective in session.spec.objectives}
+    spec = session.spec
+    learned = goals.learned([objective.outcome for objective in spec.objectives], spec.space, spec.conditions())
+    return {outcome: _prior(session, outcome) for outcome in learned}
 
 
 def _prior(session: Session, outcome: str) -> PriorFunction:

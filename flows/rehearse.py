@@ -6,6 +6,7 @@ budget, stopping rule, channels). What a user learns: how many days and cells it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -233,6 +234,8 @@ class Stage:
         if rule is None or len(optimiser.trials) < FEWEST_RESULTS:
             return False
         worthwhile = abs(float(optimiser.recommend()["mean"].iloc[0])) * rule.smallest_worthwhile_gain_pct / 100
+        if not math.isfinite(worthwhile):
+            return False  # nothing has worked yet
         return optimiser.stopping(worthwhile, bound=rule.chance_below).stop
 
 

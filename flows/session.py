@@ -19,6 +19,7 @@ from campaign.materials import Materials
 from campaign.names import nearest
 from campaign.space import SearchSpace
 from campaign.spec import CampaignSpec, LoadedCampaign, Range, load_spec
+from flows import goals
 from flows import settings as machine
 from flows.settings import Settings
 from store import Ledger, Reader
@@ -217,6 +218,7 @@ def check_space(session: Session) -> None:
             raise Refusal(
                 f"{loaded.place('fixed', name)}: {name} of {float(held):g} is beyond the mixer, which ends at {limit:g}"
             )
+    _check_bounds(session)
     if (spec.evaluator == "lab" or session.lab_file is not None) and spec.prior == "none":
         return
     from models import limits
@@ -229,6 +231,24 @@ def check_space(session: Session) -> None:
         if refused:
             way_out = "; or write prior: none, to go without the physics" if spec.evaluator == "lab" else ""
             raise Refusal(f"{loaded.place(*_where(spec, axes, refused))}: {refused}{way_out}")
+
+
+def _check_bounds(session: Session) -> None:
+    """Refuse a bound on what the recipe decides that no recipe of the space keeps."""
+    spec = session.spec
+    for number, bound in enumerate(spec.outcome_constraints):
+        setting = goals.setting_of(bound.outcome, spec.space, spec.conditions())
+        item = spec.space.get(setting[0]) if setting else None
+        if setting is None or not isinstance(item, Range):
+            continue
+        low, high = (setting[1] * end + setting[2] for end in (item.low, item.high))
+        if (bound.at_most is not None and bound.at_most < low) or (
+            bound.at_least is not None and bound.at_least > high
+        ):
+            raise Refusal(
+                f"{session.loaded.place('outcome_constraints', number)}: no recipe keeps {bound.sentence}: "
+                f"with {setting[0]} from {item.low:g} to {item.high:g} it lies between {low:g} and {high:g}"
+            )
 
 
 def _premills(spec: CampaignSpec) -> bool:

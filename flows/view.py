@@ -112,8 +112,9 @@ def trials_table(session: Session, reader: Reader) -> pd.DataFrame:
         best=False,
     )
     objective = session.spec.objective
+    table["meets_bounds"] = evidence.meets_bounds(session.spec, table)
     counted = table[table["evaluator"].eq(session.spec.evaluator) & ~table["state"].eq("excluded")]
-    counted = counted[evidence.meets_bounds(session.spec, counted)]
+    counted = counted[counted["meets_bounds"]]
     if objective.outcome in table and counted[objective.outcome].notna().any():
         column = counted[objective.outcome]
         table.loc[column.idxmax() if objective.goal == "max" else column.idxmin(), "best"] = True

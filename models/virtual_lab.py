@@ -135,9 +135,7 @@ class Question:
         """Say of n rows of outcomes whether they keep every bound; one that is not known does not."""
         kept = np.ones(len(outcomes), dtype=bool)
         for bound in self.bounds:
-            value = outcomes[bound.outcome].to_numpy(float)
-            kept &= value >= (-np.inf if bound.at_least is None else bound.at_least)
-            kept &= value <= (np.inf if bound.at_most is None else bound.at_most)
+            kept &= bound.met(outcomes[bound.outcome]).to_numpy()
         return kept
 
     def designs(self, recipes: pd.DataFrame) -> pd.DataFrame:

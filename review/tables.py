@@ -132,6 +132,8 @@ def outcomes_sheet(view: CampaignView, table: pd.DataFrame) -> Sheet:
 
 def _best_first(view: CampaignView, table: pd.DataFrame) -> pd.DataFrame:
     ranked = view.ranked(table)
+    if "meets_bounds" in ranked:
+        ranked = ranked.sort_values("meets_bounds", ascending=False, kind="stable")
     return table.loc[[*ranked.index, *table.index.difference(ranked.index, sort=False)]]
 
 

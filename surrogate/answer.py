@@ -54,7 +54,8 @@ class Stopping:
     """Whether to go on."""
 
     chance: float
-    """Chance that some recipe is better than the recommended one by more than the smallest worthwhile gain."""
+    """Chance that some recipe is better than the recommended one by more than the smallest worthwhile gain, without loss in
+    another objective, or meets the conditions where that one does not; NaN before any result."""
     expected_gain: float
     """Median over all that is possible of what the best recipe would gain, in the outcome's unit."""
     stop: bool
@@ -153,7 +154,8 @@ def chance_within(
     values = draws[situation.wanted[0]]
     met = situation.admissible(draws, x)
     top = np.where(met, values, -np.inf).max(axis=1, keepdims=True)
-    return np.asarray(((values >= top - tolerance * np.abs(top)) & met).mean(axis=0) * situation.feasibility.chance(x))
+    bar = np.where(np.isfinite(top), top - tolerance * np.abs(np.where(np.isfinite(top), top, 0.0)), np.inf)
+    return np.asarray(((values >= bar) & met).mean(axis=0) * situation.feasibility.chance(x))
 
 
 def ridge(

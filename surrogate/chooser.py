@@ -127,22 +127,28 @@ class Situation:
         told = {name: values * signs.get(name, 1.0) for name, values in draws.items()}
         return self.goals.met(told, self.space.restore(x))
 
-    def log_chance_admissible(self, x: Floats) -> Floats:
-        """Return the log chance that m recipes meet the conditions on outcomes, each outcome taken on its own.
+    def log_chance_admissible(self, x: Floats, n: int = 64) -> Floats:
+        """Return the log chance, from n draws, that m recipes meet the conditions on outcomes, each outcome on its own.
 
         Where no draw meets them it is under 0.001, and the higher the nearer they are: a search must find its way there.
         """
         if not self.goals.outcome_constraints:
             return np.zeros(len(x))
-        near, far, farthest = (self._share_admissible(x, widen) for widen in (1.0, 4.0, 16.0))
-        return np.asarray(np.log(np.where(near > 0, near, 1e-3 * np.maximum((far + farthest) / 2, 1e-6))))
+        told = {name: belief.mean_sd(x) for name, belief in self.beliefs.items()}
+        chance = self._share_admissible(x, told, 1.0, n)
+        none = chance == 0.0
+        if none.any():
+            far = {name: (mean[none], sd[none]) for name, (mean, sd) in told.items()}
+            wide = [self._share_admissible(x[none], far, widen, n) for widen in (4.0, 16.0)]
+            chance[none] = 1e-3 * np.maximum(np.mean(wide, axis=0), 1e-6)
+        return np.asarray(np.log(chance))
 
-    def _share_admissible(self, x: Floats, widen: float) -> Floats:
-        """Share of draws, each outcome on its own and its sd times a factor, that meet the conditions at m recipes."""
-        draws = {}
-        for j, (name, belief) in enumerate(self.beliefs.items()):
-            mean, sd = belief.mean_sd(x)
-            draws[name] = belief.warp.back(mean + widen * sd * np.random.default_rng(j).standard_normal((64, 1)))
+    def _share_admissible(self, x: Floats, told: Mapping[str, tuple[Floats, Floats]], widen: float, n: int) -> Floats:
+        """Share of n draws, each outcome on its own and its sd times a factor, that meet the conditions at m recipes."""
+        draws = {
+            name: self.beliefs[name].warp.back(mean + widen * sd * np.random.default_rng(j).standard_normal((n, 1)))
+            for j, (name, (mean, sd)) in enumerate(told.items())
+        }
         return np.asarray(self.admissible(draws, x).mean(axis=0))
 
     def likely_admissible(self, x: Floats) -> npt.NDArray[np.bool_]:
@@ -225,7 +231,8 @@ def _chosen(situation: Situation, n: int, *, seed: int) -> list[Pick]:
 def _balanced(situation: Situation, finalists: Floats, n: int, rng: np.random.Generator, *, seed: int) -> list[Pick]:
     """Return n of the finalists by the hypervolume that they promise to add for several objectives (BoTorch's qLogNEHVI)."""
     picks: list[Pick] = []
-    incumbents, pending = best_tried(situation), situation.pending
+    incumbents = best_tried(situation)
+    pending = situation.pending[_allowed(situation.space, situation.pending)]
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # That no tried recipe meets the conditions yet is a situation, not a mistake.
         warnings.simplefilter("ignore", BotorchWarning)

@@ -36,6 +36,8 @@ DISTRUST: Final = 0.2
 """Under so much trust in the prior the names that it condemns are tried sooner."""
 MILESTONE: Final = 100
 """Up to so many trials every fit starts afresh; beyond, from the fit at 100, 200, 400, … trials."""
+CHANCE_DRAWS: Final = 512
+"""Draws that a chance of meeting conditions is told from."""
 FEWEST_ALIKE: Final = 4
 """So many trials that all failed, or all gave the same, say nothing of where to go [est]."""
 ALIKE: Final = 1e-9
@@ -217,7 +219,7 @@ class Optimiser:
     @one_thread
     def chance_met(self, recipes: pd.DataFrame) -> pd.Series:
         """Return for n recipes the chance that they meet the conditions on outcomes (1 where there are none)."""
-        chance = np.exp(self._situation().log_chance_admissible(self._space.encode(recipes)))
+        chance = np.exp(self._situation().log_chance_admissible(self._space.encode(recipes), CHANCE_DRAWS))
         return pd.Series(chance, index=recipes.index, name="chance_met")
 
     @one_thread
@@ -238,7 +240,10 @@ class Optimiser:
 
     @one_thread
     def window(self, tolerance: float = 0.05) -> Window:
-        """Return the recipes that are within tolerance of the best, with the chance of it (see `Window`)."""
+        """Return the recipes that are within tolerance of the best, with the chance of it (see `Window`).
+
+        With several objectives: of the recommended one in every objective. The same goes for `ridge`.
+        """
         if not _is_number(tolerance) or not 0 < tolerance < 1:
             raise Refusal(f"tolerance {tolerance!r} must lie between 0 and 1, e.g. 0.05")
         situation = self._situation()

@@ -19,7 +19,9 @@ def reason(pick: Pick, situation: Situation, sign: float) -> str:
     mean, sd = (float(value[0]) for value in belief.summary(x, (0.5,))[:2])
     predicted = f"predicted {sign * mean:.4g} ± {sd:.2g}"
     if pick.kind == "spread":
-        return f"Spread over the space before a model chooses ({len(situation.tried)} results so far){_place(situation, x)}."
+        alike = len(situation.tried) > 1 and bool(np.ptp(belief.process.data.y) < 1e-9)
+        so_far = f"{len(situation.tried)} results so far{', all the same' if alike else ''}"
+        return f"Spread over the space before a model chooses ({so_far}){_place(situation, x)}."
     if pick.kind == "replicate":
         times = int((np.abs(situation.tried - x).max(axis=1) < 1e-6).sum()) if len(situation.tried) else 0
         worth = f"; knowing it better is worth {pick.gain:.2g}, the best new recipe {pick.other:.2g}"

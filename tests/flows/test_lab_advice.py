@@ -228,3 +228,21 @@ def test_an_objective_that_the_recipe_decides_does_not_come_first(tmp_path: Path
     )
     with pytest.raises(Refusal, match="mixing_clock_h follows from the recipe"):
         open_session(path)
+
+
+def test_a_bound_that_no_recipe_keeps_is_refused_at_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "campaign.yaml"
+    bound = "outcome_constraints:\n  - {outcome: mixing_clock_h, at_most: 0.5}\nbudget:"
+    path.write_text(CAMPAIGN.replace("budget:", bound))
+    with pytest.raises(Refusal, match=r"campaign\.yaml, line \d+: no recipe keeps mixing_clock_h at most 0\.5"):
+        open_session(path)
+
+
+def test_while_nobody_knows_how_to_meet_a_condition_the_likeliest_cell_runs_on(
+    session: Session, tmp_path: Path
+) -> None:
+    bound = "outcome_constraints: [{outcome: retention_cycle_20_pct, at_least: 99.9}]\nbudget:"
+    session.loaded.path.write_text(session.loaded.path.read_text().replace("budget:", bound))
+    session = open_session(session.loaded.path)
+    under_way(session, tmp_path)
+    assert not all(item.stop for item in under_test.bring_up_to_date(session))
