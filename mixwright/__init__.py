@@ -9,6 +9,7 @@ Everything takes and gives pandas tables with units in the column names.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from campaign.errors import Refusal
@@ -17,6 +18,10 @@ from mixwright.physics import predict, simulate
 
 if TYPE_CHECKING:
     from surrogate import Optimiser
+
+# Before torch is imported: threads that wait for one another are to sleep. Spinning, two of them beside one busy process took
+# 92 s for the first proposal of examples/lpscl_sulfur_lab.yaml instead of 41 s, and beside two busy processes many minutes.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = ["Campaign", "Optimiser", "Refusal", "load", "predict", "simulate"]
 

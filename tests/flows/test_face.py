@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -56,3 +57,13 @@ def test_simulate_takes_and_gives_a_table() -> None:
 def test_importing_the_face_is_light() -> None:
     code = "import sys, mixwright; sys.exit(bool({'torch', 'mlflow', 'prefect'} & set(sys.modules)))"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("given", "kept"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_threads_that_wait_sleep_unless_the_user_wants_otherwise(given, kept):
+    clean = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    code = "import sys, os, mixwright; assert 'torch' not in sys.modules; print(os.environ['OMP_WAIT_POLICY'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, env={**clean, **given}, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == kept
