@@ -53,8 +53,9 @@ REPLICABLE = 10
 RIVALS = 120
 """New recipes that a replicate is weighed against."""
 FEWEST_BEFORE_REPLICATE = 6
-LEAST_WORTH = 0.01
-"""Below this worth, in units of the outcomes' sd, nothing is left to learn by repeating."""
+LEAST_WORTH, LEAST_WORTH_LATE = 0.01, 0.1
+"""Below this worth, in units of the outcomes' sd, nothing is left to learn by repeating; the second from `FEWEST_BEFORE_STUCK`
+results on [est]: then repetitions worth next to nothing take the place of looking where the belief is wrong."""
 SMOOTH = 0.01
 """Width of the smooth maximum of batches, in sd of the outcomes."""
 REPLICATE_FACTOR = 1.0
@@ -308,7 +309,8 @@ def replicate(situation: Situation, finalists: Floats) -> Pick | None:
     if situation.cost is not None:  # at what they cost on average, so that the coin of the cost is none of worth's
         worth = worth * costs(situation.cost, situation.space.restore(x)).mean()
     best, new = int(np.argmax(worth[: len(again)])), float(worth[len(again) :].max())
-    if worth[best] <= max(REPLICATE_FACTOR * new, LEAST_WORTH):
+    least = LEAST_WORTH if len(situation.tried) < FEWEST_BEFORE_STUCK else LEAST_WORTH_LATE
+    if worth[best] <= max(REPLICATE_FACTOR * new, least):
         return None
     here = belief.warp.back(belief.mean_sd(again[[best]])[0])
     unit = 1.0 / float(belief.warp.slope(here)[0])
