@@ -53,9 +53,9 @@ REPLICABLE = 10
 RIVALS = 120
 """New recipes that a replicate is weighed against."""
 FEWEST_BEFORE_REPLICATE = 6
-LEAST_WORTH, LEAST_WORTH_LATE = 0.01, 0.1
-"""Below this worth, in units of the outcomes' sd, nothing is left to learn by repeating; the second from `FEWEST_BEFORE_STUCK`
-results on [est]: then repetitions worth next to nothing take the place of looking where the belief is wrong."""
+LEAST_WORTH, LEAST_WORTH_OF_COST = 0.01, 0.1
+"""Below this worth, in units of the outcomes' sd, nothing is left to learn by repeating [est]; the second where trials have a
+cost, as in a lab: its cells run on, so that what is known of a recipe grows without a repetition, which the worth leaves out."""
 SMOOTH = 0.01
 """Width of the smooth maximum of batches, in sd of the outcomes."""
 REPLICATE_FACTOR = 1.0
@@ -309,7 +309,7 @@ def replicate(situation: Situation, finalists: Floats) -> Pick | None:
     if situation.cost is not None:  # at what they cost on average, so that the coin of the cost is none of worth's
         worth = worth * costs(situation.cost, situation.space.restore(x)).mean()
     best, new = int(np.argmax(worth[: len(again)])), float(worth[len(again) :].max())
-    least = LEAST_WORTH if len(situation.tried) < FEWEST_BEFORE_STUCK else LEAST_WORTH_LATE
+    least = LEAST_WORTH if situation.cost is None else LEAST_WORTH_OF_COST
     if worth[best] <= max(REPLICATE_FACTOR * new, least):
         return None
     here = belief.warp.back(belief.mean_sd(again[[best]])[0])
