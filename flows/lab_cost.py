@@ -1,8 +1,8 @@
-"""What a trial costs a lab: days of whichever is scarcer, mixers or channels, and where prices are known its batch's material.
+"""What a trial costs a lab: its days, more where the lab waits for its mixer, and where prices are known its batch's material.
 
-Trials follow one another as fast as the scarcer of the two allows. Eight channels that cells hold for weeks are scarce beside one
-mixer: there an hour more of mixing costs nothing, and to shun it would only cost good recipes. With many channels the mixer is
-scarce, and what is mixed in half the time is learned in half the days.
+Days are those of hands, mixer and channel until a cell has told most. Where mixers are scarcer than channels, trials follow one
+another as fast as mixing allows, and what is mixed in half the time is learned in half the days: there they count as many times
+over as the lab waits longer for a mixer than for a channel.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from campaign.spec import Lab
 from flows.mixer import days_a_batch
 
 Floats = npt.NDArray[np.float64]
+HANDS_DAYS = 1.5
+"""Weighing, powder tests, building a cell [est]."""
+WATCHED_DAYS = 8.0
+"""Channel-days that a cell is watched before it has told most [est]: some ten cycles of 19 h."""
 CHANNEL_DAYS = 20.0
 """Days that a cell holds its channel at most, on average [est]: the worst a few, one that teaches the others how cells fade its
 whole run."""
@@ -30,7 +34,7 @@ PARTS = (("active", "active_wt_pct"), ("sse", "sse_wt_pct"), ("carbon", "carbon_
 def days(
     recipes: pd.DataFrame, conditions: Mapping[str, Any], lab: Lab, materials: Materials, *, cycles: int
 ) -> Floats:
-    """Return the days of the lab that each of n trials takes, all mixers and channels in use.
+    """Return the days that each of n trials costs the lab, all mixers and channels in use.
 
     Args:
         recipes: n rows of varied columns.
@@ -43,8 +47,10 @@ def days(
     held = {**PUBLISHED_RECIPE, **PUBLISHED_PROTOCOL, **conditions}
     net, premill, duty = (recipes[n] if n in recipes else held[n] for n in ("time_h", "premill_h", "duty"))
     clock_h = (net + premill) / duty + np.zeros(len(recipes))
-    channel_days = np.minimum(CHANNEL_DAYS, whole_run_days(recipes, held, materials, cycles=cycles)) / lab.channels
-    return np.maximum(days_a_batch(np.asarray(clock_h, dtype=float), lab), channel_days)
+    run = whole_run_days(recipes, held, materials, cycles=cycles)
+    spent = HANDS_DAYS + clock_h / 24 + np.minimum(WATCHED_DAYS, run)
+    waits = days_a_batch(np.asarray(clock_h, dtype=float), lab) / (np.minimum(CHANNEL_DAYS, run) / lab.channels)
+    return np.asarray(spent * np.maximum(waits, 1.0), dtype=float)
 
 
 def whole_run_days(

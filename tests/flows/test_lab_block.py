@@ -160,18 +160,18 @@ def test_a_dearer_batch_costs_more_and_without_prices_only_days_count() -> None:
 def test_mixing_costs_days_only_where_the_mixer_is_scarcer_than_the_channels() -> None:
     recipes = pd.DataFrame({"time_h": [1.0, 4.0, 12.0]})
     held = {"speed_rpm": 1500.0, "active": "S"}
-    assert np.ptp(priced(Lab(channels=8), recipes, held)) == 0.0
-    many = priced(Lab(channels=200), recipes, held)
-    assert many[0] < many[1] < many[2]
-    assert priced(Lab(channels=200, mixers=50), recipes, held) == pytest.approx(0.1)  # 20 channel-days over 200
+    few, many = (priced(Lab(channels=n), recipes, held) for n in (8, 200))
+    assert few == pytest.approx(1.5 + 2 * recipes["time_h"].to_numpy() / 24 + 8)  # hands, 30 min on and 30 off, watched
+    assert many[0] / many[2] < 0.5 * few[0] / few[2]
+    assert priced(Lab(channels=200, mixers=50), recipes, held) == pytest.approx(few)
 
 
 def test_a_cell_costs_no_more_channel_days_than_its_whole_run_takes() -> None:
     recipes = pd.DataFrame({"loading_mg_cm2": [0.5, 1.0, 8.0]})
     held = {"active": "S", "time_h": 1.0, "current_mA_cm2": 2.0}
-    short = priced(Lab(channels=1), recipes, held, cycles=100)
+    short = priced(Lab(channels=1), recipes, held, cycles=100) - 1.5 - 2 / 24
     assert short[1] == pytest.approx(100 * 2 * 1.672 / 2.0 / 24, rel=1e-2)  # mAh cm-2 over mA cm-2, twice a cycle
-    assert short[0] < short[1] < short[2] == 20.0
+    assert short[0] < short[1] < short[2] == pytest.approx(8.0)
 
 
 @given(
