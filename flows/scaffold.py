@@ -53,7 +53,7 @@ prior: physics                # our model as prior knowledge, trusted as far as 
 
 lab:
   channels: 8
-  mixers: 1                   # long mixing must promise more only where trials wait for mixers, not for channels
+  mixers: 1                   # long mixing must promise more, above all where trials wait for mixers rather than channels
   batch_mass_g: 1.0           # composite in one mix, for the weighed grams on the sheet
   cell_area_cm2: 0.785
   working_days: [Mon, Tue, Wed, Thu, Fri]
