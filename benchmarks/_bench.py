@@ -85,6 +85,27 @@ def lab_print(lab: Any, best: float, measured: Callable[[dict[str, Any], int], f
     return digest(told, about=json.dumps(lab.question.space.to_dict(), sort_keys=True, default=str))
 
 
+COUNTS = (
+    "space", "constraints", "forbidden", "fixed", "protocol", "objectives", "outcome_constraints", "seed", "prior", "stopping",
+    "risk", "lab",
+)  # fmt: skip
+"""Blocks of a campaign file that a run depends on; `materials` by what the files hold. Its name and title change nothing."""
+
+
+def campaign_hash(path: str) -> str:
+    """Hash of what a campaign asks and of the lab that it has; what is left out of the file, or says nothing, does not count."""
+    from campaign.spec import load_spec
+
+    loaded = load_spec(path)
+    said = loaded.spec.model_dump(mode="json")
+    asked = {name: said[name] for name in COUNTS} | {
+        kind: hashlib.sha256(loaded.file(name).read_bytes()).hexdigest() for kind, name in said["materials"].items()
+    }
+    asked["lab"] = {name: value for name, value in said["lab"].items() if value not in (None, {}, [])}
+    told = {name: value for name, value in asked.items() if value not in (None, {}, [])}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def digest(values: Iterable[float], *, about: str = "") -> str:
     """Hash of numbers to five digits."""
     return hashlib.sha256("|".join([about, *(f"{value:.4e}" for value in values)]).encode()).hexdigest()[:16]

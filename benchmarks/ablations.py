@@ -15,7 +15,6 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import _bench as bench
@@ -100,6 +99,7 @@ def main() -> None:
         seeds, most, levels = seeds[:1], 9, levels[:1]
     traces = bench.Traces("ablations", fresh=bench.span(args.fresh), ours=bench.product_hash())
     labs = {level: prints(list(seeds), level, args.campaign, args.lab) for level in levels}
+    asked = bench.campaign_hash(args.campaign)
     jobs = [(name, level, seed) for level in levels for seed in seeds for name in variants]
 
     def key_of(name: str, level: str, seed: int) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def main() -> None:
             "most_tests": most,
             "channels": args.channels,
             "lab": labs[level][seed],
-            "campaign": Path(args.campaign).name,
+            "campaign": asked,
             "code": traces.ours,
         }
 

@@ -19,7 +19,6 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import _bench as bench
@@ -113,6 +112,26 @@ def run(task: tuple[str, str, int, int, float, str, str | None]) -> dict[str, An
     }
 
 
+def key(method: str, level: str, seed: int, *, most_tests: int, lab: str, campaign: str) -> dict[str, Any]:
+    """All that a run depends on: `lab` is its digest, `campaign` the hash of what is asked and of the bench."""
+    return {
+        "method": method,
+        "level": level,
+        "seed": seed,
+        "most_tests": most_tests,
+        "lab": lab,
+        "campaign": campaign,
+        "code": bench.product_hash() if method == OURS else _theirs(method),
+    }
+
+
+def _theirs(method: str) -> str:
+    """Only a peer that is told our early outcome depends on how it is worked out, and on how cells are stopped."""
+    early, advised = bench.hash_of(*bench.EARLY), bench.hash_of("flows/advice.py")
+    told = f", early {early}, advice {advised}" if method.endswith("(c)") else ""
+    return f"{identity(tool_of(method))}, {AHEAD} ahead, clock {bench.hash_of(*bench.CLOCK)}{told}"
+
+
 def main() -> None:
     """Run, print, draw."""
     parser = bench.arguments(__doc__, seeds="100-119")
@@ -124,25 +143,12 @@ def main() -> None:
     if args.quick:
         seeds, most, levels = seeds[:1], 12, levels[:1]
         methods = [name for name in methods if name in (OURS, "optuna-gp (a)", "optuna-gp (b)", "one factor at a time")]
-    clock, early, advised = bench.hash_of(*bench.CLOCK), bench.hash_of(*bench.EARLY), bench.hash_of("flows/advice.py")
     traces = bench.Traces("lab_calendar", fresh=bench.span(args.fresh), ours=bench.product_hash())
     labs = {level: prints(list(seeds), level, args.campaign, args.lab) for level in levels}
+    asked = bench.campaign_hash(args.campaign)
 
     def key_of(method: str, level: str, seed: int) -> dict[str, Any]:
-        return {
-            "method": method,
-            "level": level,
-            "seed": seed,
-            "most_tests": most,
-            "lab": labs[level][seed],
-            "campaign": Path(args.campaign).name,
-            "code": traces.ours if method == OURS else theirs(method),
-        }
-
-    def theirs(method: str) -> str:
-        """Only a peer that is told our early outcome depends on how it is worked out, and on how cells are stopped."""
-        told = f", early {early}, advice {advised}" if method.endswith("(c)") else ""
-        return f"{identity(tool_of(method))}, {AHEAD} ahead, clock {clock}{told}"
+        return key(method, level, seed, most_tests=most, lab=labs[level][seed], campaign=asked)
 
     jobs = [(m, level, s) for level in levels for s in seeds for m in methods]
     left = [job for job in jobs if traces.get(key_of(*job)) is None]
