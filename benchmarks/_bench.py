@@ -44,6 +44,16 @@ def arguments(text: str | None, *, seeds: str) -> argparse.ArgumentParser:
     return parser
 
 
+def entry(main: Callable[[], None]) -> None:
+    """Run a script; a refusal is one sentence on stderr and exit 1."""
+    from campaign.errors import Refusal
+
+    try:
+        main()
+    except Refusal as refusal:
+        sys.exit(f"{Path(sys.argv[0]).name}: {refusal}")
+
+
 def level_of(text: str) -> Level:
     """The level of that name."""
     from models.virtual_lab import LEVELS
@@ -114,8 +124,11 @@ def digest(values: Iterable[float], *, about: str = "") -> str:
 class Traces:
     """Runs that were stored, keyed by method, version, settings, level, seed and the digest of the lab (`lab_print`)."""
 
-    def __init__(self, name: str, *, fresh: range, ours: str) -> None:
+    def __init__(self, name: str, *, fresh: range, ours: str, lab: str | None = None) -> None:
         self.path, self.fresh, self.ours = TRACES / f"{name}.jsonl", fresh, ours
+        if lab is not None:  # nobody else has that lab
+            self.path = OUT / "traces" / f"{name}.jsonl"
+            print(f"runs against {lab} are kept in {self.path}", file=sys.stderr)
         self.known: dict[str, Any] = {}
         if self.path.exists():
             for line in self.path.read_text(encoding="utf-8").splitlines(keepends=True):
@@ -134,7 +147,7 @@ class Traces:
     def put(self, key: Mapping[str, Any], trace: Any) -> None:
         """Store a trace; the last one of a key counts."""
         self.known[json.dumps(key, sort_keys=True)] = trace
-        self.path.parent.mkdir(exist_ok=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"key": dict(key), "trace": trace}) + "\n")
 

@@ -20,7 +20,9 @@ from typing import Any
 import _bench as bench
 import pandas as pd
 from lab_calendar import HORIZON_DAYS, share_within
-from sample_efficiency import prints, stage_of
+from sample_efficiency import check, prints, stage_of
+
+from campaign.errors import Refusal
 
 VARIANTS = (
     "whole",
@@ -31,6 +33,8 @@ VARIANTS = (
     "cost-awareness off",
     "descriptors off",
 )
+
+OF_THE_PRIOR = ("prior off", "one draw")
 
 
 def variant(stage: Any, name: str, seed: int) -> Any:
@@ -97,7 +101,15 @@ def main() -> None:
     seeds, most, levels = bench.span(args.seeds), args.most_tests, args.levels.split(",")
     if args.quick:
         seeds, most, levels = seeds[:1], 9, levels[:1]
-    traces = bench.Traces("ablations", fresh=bench.span(args.fresh), ours=bench.product_hash())
+    if check(args.campaign, args.lab, bounds=True).prior == "none" and (
+        off := [n for n in variants if n in OF_THE_PRIOR]
+    ):
+        variants = [name for name in variants if name not in off]
+        told = f"{args.campaign}: with prior: none there is no prior to turn off or cut"
+        if not variants:
+            raise Refusal(f"{told}; write prior: physics, or name other --variants")
+        print(f"{told}: {' and '.join(off)} left out", file=sys.stderr)
+    traces = bench.Traces("ablations", fresh=bench.span(args.fresh), ours=bench.product_hash(), lab=args.lab)
     labs = {level: prints(list(seeds), level, args.campaign, args.lab) for level in levels}
     asked = bench.campaign_hash(args.campaign)
     jobs = [(name, level, seed) for level in levels for seed in seeds for name in variants]
@@ -161,4 +173,4 @@ def _draw(figure: Any, table: pd.DataFrame, variants: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    bench.entry(main)

@@ -25,8 +25,9 @@ import _bench as bench
 import numpy as np
 import pandas as pd
 from _peers import AHEAD, ON_THE_CLOCK, EarlyPeer, EarlyPeerChooser, OneFactorAtATime, Peer, PeerChooser, identity
-from sample_efficiency import prints, stage_of
+from sample_efficiency import check, prints, stage_of
 
+from campaign.errors import Refusal
 from flows.rehearsal_calendar import WITHIN, Bench
 
 EARLY = 25
@@ -112,7 +113,7 @@ def run(task: tuple[str, str, int, int, float, str, str | None]) -> dict[str, An
     }
 
 
-def key(method: str, level: str, seed: int, *, most_tests: int, lab: str, campaign: str) -> dict[str, Any]:
+def run_key(method: str, level: str, seed: int, *, most_tests: int, lab: str, campaign: str) -> dict[str, Any]:
     """All that a run depends on: `lab` is its digest, `campaign` the hash of what is asked and of the bench."""
     return {
         "method": method,
@@ -143,12 +144,17 @@ def main() -> None:
     if args.quick:
         seeds, most, levels = seeds[:1], 12, levels[:1]
         methods = [name for name in methods if name in (OURS, "optuna-gp (a)", "optuna-gp (b)", "one factor at a time")]
-    traces = bench.Traces("lab_calendar", fresh=bench.span(args.fresh), ours=bench.product_hash())
+    if check(args.campaign, args.lab, bounds=True).outcome_constraints and (peers := [m for m in methods if m != OURS]):
+        raise Refusal(
+            f"{args.campaign}: outcome_constraints: {peers[0]} is told values of the objective alone and cannot keep to bounds; "
+            f"leave them out, or name --methods {OURS}"
+        )
+    traces = bench.Traces("lab_calendar", fresh=bench.span(args.fresh), ours=bench.product_hash(), lab=args.lab)
     labs = {level: prints(list(seeds), level, args.campaign, args.lab) for level in levels}
     asked = bench.campaign_hash(args.campaign)
 
     def key_of(method: str, level: str, seed: int) -> dict[str, Any]:
-        return key(method, level, seed, most_tests=most, lab=labs[level][seed], campaign=asked)
+        return run_key(method, level, seed, most_tests=most, lab=labs[level][seed], campaign=asked)
 
     jobs = [(m, level, s) for level in levels for s in seeds for m in methods]
     left = [job for job in jobs if traces.get(key_of(*job)) is None]
@@ -241,4 +247,4 @@ def _draw(figure: Any, rows: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    bench.entry(main)

@@ -96,4 +96,4 @@ def _draw(figure: Any, believed: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    bench.entry(main)

@@ -22,8 +22,11 @@ import numpy as np
 import pandas as pd
 from _peers import PEERS, Peer, identity
 
+from campaign.errors import Refusal
+
 WITHIN, LIMIT, SIMULATED = 0.05, 60, 200
 OURS = ("mixwright", "mixwright, prior off")
+ASK_THE_PHYSICS = (OURS[0], "baybe-transfer")
 _STAGES: dict[tuple[Any, ...], Any] = {}
 
 
@@ -38,6 +41,24 @@ def stage_of(campaign: str, level: str, lab: str | None) -> Any:
     stage = _STAGES[campaign, lab]
     stage.setting = Setting(campaign, bench.level_of(level), lab)
     return stage
+
+
+def check(campaign: str, lab_file: str | None, *, bounds: bool = False) -> Any:
+    """The spec of a campaign that can be played here; `bounds`: one with bounds on outcomes can.
+
+    Raises:
+        Refusal: says why not.
+    """
+    from flows import rehearse
+
+    spec, materials, question = rehearse.read_question(campaign)
+    rehearse.check(spec, question, materials, own_lab=lab_file is not None)
+    if question.bounds and not bounds:
+        raise Refusal(
+            f"{campaign}: outcome_constraints: methods here are told values of the objective alone and cannot keep to bounds; "
+            "leave them out, or take lab_calendar.py --methods mixwright"
+        )
+    return spec
 
 
 def prints(seeds: Sequence[int], level: str, campaign: str, lab_file: str | None) -> dict[int, str]:
@@ -122,6 +143,11 @@ def run(task: tuple[str, str, int, str, int, str, str | None]) -> dict[str, Any]
     stage = stage_of(campaign, level, lab_file)
     lab = stage.lab(seed)
     if print_of(lab, stage.last_cycle) != expected:
+        if lab_file is not None:
+            raise Refusal(
+                f"--lab {lab_file}: {level} lab {seed} answers otherwise when asked again; right is the same answer to the same "
+                "recipe and batch, or no stored run would be of this lab"
+            )
         raise RuntimeError(f"{level} lab {seed} is no longer the one that was asked for: models/ changed meanwhile")
     sign = 1.0 if stage.question.objective.goal == "max" else -1.0
     best = lab.best().value
@@ -132,7 +158,7 @@ def run(task: tuple[str, str, int, str, int, str, str | None]) -> dict[str, Any]
         key, recipe = made.ask()
         value = measured(lab, recipe, number, stage.last_cycle)
         made.tell(key, sign * value if method not in OURS else value)
-        truth = float(lab.truth(pd.DataFrame([recipe]))[0])
+        truth = float(lab.admitted(pd.DataFrame([recipe]))[0])
         regret = sign * (best - truth) / abs(best)
         tried.append(min(tried[-1], regret) if tried else regret)
         if not np.isnan(value):
@@ -140,7 +166,7 @@ def run(task: tuple[str, str, int, str, int, str, str | None]) -> dict[str, Any]
         if tried[-1] <= WITHIN:
             break
     recipe = made.recommended() if method in OURS else max(told, key=lambda pair: pair[0])[1] if told else None
-    last = np.nan if recipe is None else sign * (best - float(lab.truth(pd.DataFrame([recipe]))[0])) / abs(best)
+    last = np.nan if recipe is None else sign * (best - float(lab.admitted(pd.DataFrame([recipe]))[0])) / abs(best)
     made.close()
     return {"tried": tried, "recommended": last, "version": made.version}
 
@@ -156,7 +182,15 @@ def main() -> None:
     if args.quick:
         seeds, limit = seeds[:1], 12
         methods = [name for name in methods if name in (*OURS, "optuna-gp", "random")]
-    traces = bench.Traces("sample_efficiency", fresh=bench.span(args.fresh), ours=bench.code_hash())
+    if check(args.campaign, args.lab).prior == "none":
+        asking = [name for name in methods if name in ASK_THE_PHYSICS]
+        methods = [name for name in methods if name not in asking]
+        told = f"{args.campaign}: with prior: none there is no physics to give to {' and '.join(asking)}"
+        if not methods:
+            raise Refusal(f"{told}; write prior: physics, or name other --methods")
+        if asking:
+            print(f"{told}: left out", file=sys.stderr)
+    traces = bench.Traces("sample_efficiency", fresh=bench.span(args.fresh), ours=bench.code_hash(), lab=args.lab)
     tasks = [(m, level, seed) for level in args.levels.split(",") for seed in seeds for m in methods]
     keys = keys_of(tasks, limit, args.campaign, args.lab, ours=traces.ours)
     left = [(task, key) for task, key in zip(tasks, keys, strict=True) if traces.get(key) is None]
@@ -184,8 +218,11 @@ def keys_of(
     tasks: Sequence[tuple[str, str, int]], limit: int, campaign: str, lab_file: str | None, *, ours: str
 ) -> list[dict[str, Any]]:
     """All that each run depends on: the lab by what it answers, and where the simulator is used, it by what it says."""
+    from flows.rehearse import read_question
+
+    goal = read_question(campaign)[2].objective.goal
     simulator = ""
-    if {"baybe-transfer", OURS[0]} & {method for method, *_ in tasks}:
+    if set(ASK_THE_PHYSICS) & {method for method, *_ in tasks}:
         stage = stage_of(campaign, tasks[0][1], lab_file)
         says = stage.prior(stage.question.space.sample(bench.PROBES, seed=1))
         simulator = bench.digest(says.ravel())
@@ -197,8 +234,10 @@ def keys_of(
     for method, level, seed in tasks:
         key = {"method": method, "level": level, "seed": seed, "limit": limit, "lab": labs[level][seed]}
         key["code"] = ours if method in OURS else identity(method)
-        if method in ("baybe-transfer", OURS[0]):
+        if method in ASK_THE_PHYSICS:
             key["simulator"] = simulator
+        if goal != "max":  # a lab of one's own may tell the same best for both
+            key["goal"] = goal
         keys.append(key)
     return keys
 
@@ -256,4 +295,4 @@ def _draw(figure: Any, rows: pd.DataFrame, limit: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    bench.entry(main)
