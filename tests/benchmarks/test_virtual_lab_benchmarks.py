@@ -2,13 +2,26 @@
 
 import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
+
+from campaign.space import SearchSpace
+from campaign.spec import Objective
+from models.virtual_lab import Question
+from models.virtual_lab_plug import OpenLab
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import _bench as bench  # noqa: E402
+import ablations  # noqa: E402
+import bounds  # noqa: E402
+import calibration  # noqa: E402
+import lab_calendar  # noqa: E402
+import sample_efficiency  # noqa: E402
 
 CAMPAIGN = (ROOT / "benchmarks" / "_campaign.yaml").read_text()
 
@@ -50,3 +63,104 @@ def test_a_stored_run_answers_a_campaign_with_another_name_title_and_budget(tmp_
 def test_the_runs_that_are_stored_on_the_calendar_are_found():
     traces = bench.Traces("lab_calendar", fresh=range(0), ours="")
     assert any(bench.campaign_hash(str(bench.CAMPAIGN)) in key for key in traces.known)
+
+
+# ---- what a script is given --------------------------------------------------------------------------------------------
+
+
+def run(monkeypatch: pytest.MonkeyPatch, script: ModuleType, *arguments: str) -> str:
+    """What a script that is refused says."""
+    monkeypatch.setattr(sys, "argv", [f"{script.__name__}.py", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        bench.entry(script.main)
+    assert "\n" not in str(ended.value.code)
+    return str(ended.value.code)
+
+
+@pytest.mark.parametrize("script", [sample_efficiency, calibration, bounds, lab_calendar])
+def test_a_campaign_with_bounds_is_refused_where_methods_see_the_objective_alone(tmp_path, monkeypatch, script):
+    bounded = ("budget:", "outcome_constraints:\n  - {outcome: mixing_time_h, at_most: 5}\nbudget:")
+    said = run(monkeypatch, script, "--campaign", copy(tmp_path, bounded))
+    assert said.startswith(f"{script.__name__}.py: ") and "outcome_constraints" in said
+
+
+def test_methods_that_ask_the_physics_are_refused_where_there_is_none(tmp_path, monkeypatch):
+    without = copy(tmp_path, ("prior: physics", "prior: none"))
+    said = run(monkeypatch, sample_efficiency, "--campaign", without, "--methods", "mixwright,baybe-transfer")
+    assert "prior: none" in said
+    assert "prior: none" in run(monkeypatch, ablations, "--campaign", without, "--variants", "one draw")
+
+
+def test_a_lab_of_ones_own_is_not_measured_by_our_generator(monkeypatch):
+    said = run(monkeypatch, bounds, "--kinds", "generator", "--lab", "own.py:factory")
+    assert "--lab own.py:factory" in said
+
+
+def test_what_a_faulty_lab_raises_is_said_in_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "own.py").write_text("def factory(seed, level):\n    raise ValueError('channel burnt')")
+    own = ["--lab", f"{tmp_path / 'own.py'}:factory", "--seeds", "100-100", "--levels", "biased"]
+    assert "channel burnt (line 2)" in run(monkeypatch, lab_calendar, *own)
+
+
+def test_runs_against_a_lab_of_ones_own_are_kept_apart_from_the_stored_ones(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bench, "OUT", tmp_path)
+    traces = bench.Traces("lab_calendar", fresh=range(0), ours="", lab="own.py:factory")
+    assert not traces.known
+    traces.put({"seed": 1}, {"days": 3})
+    assert traces.path.is_relative_to(tmp_path) and str(traces.path) in capsys.readouterr().err
+    assert bench.Traces("lab_calendar", fresh=range(0), ours="", lab="own.py:factory").get({"seed": 1}) == {"days": 3}
+
+
+# ---- a lab of one's own ------------------------------------------------------------------------------------------------
+
+
+class Flat:
+    """Capacity is the mixing time in mAh cm-2, and a cell gives half of it; those of less than an hour die."""
+
+    def mix(self, recipe, context, day):
+        return recipe["time_h"]
+
+    def powder(self, mix):
+        return {}
+
+    def cycle(self, cell, n):
+        n = n if cell.mix >= 1 else 0
+        return [cell.mix / 2] * n, [2.0] * n
+
+    def best(self):
+        return 1.0
+
+    def truth(self, recipes):
+        return recipes["time_h"].to_numpy(float)
+
+
+def stage(goal: str = "max") -> SimpleNamespace:
+    outcome = "discharge_areal_capacity_cycle_10_mAh_cm2"
+    question = Question(SearchSpace.of({"time_h": (0.5, 12.0)}), {"cycles": 10}, Objective(outcome=outcome, goal=goal))
+    own = OpenLab(Flat(), question, file="own.py:factory")
+    return SimpleNamespace(question=question, last_cycle=10, prior=None, lab=lambda seed: own)
+
+
+def test_the_next_measurement_of_a_lab_of_ones_own_is_its_own():
+    of, held = stage(), pd.DataFrame({"time_h": [4.0, 0.5, 8.0]})
+    found = calibration._measurements(of, of.lab(1), held, held["time_h"].to_numpy())
+    assert found == pytest.approx([2.0, np.nan, 4.0], nan_ok=True)
+
+
+def test_where_the_least_is_wanted_more_is_not_within_reach(monkeypatch):
+    """The first recipe asked for gives more than the best of 1: without a sign that counted as better."""
+    monkeypatch.setattr(bounds, "worlds", lambda stage, level: None)
+    asked = iter([12.0, 6.0, 1.02])
+
+    class Asked:
+        def __init__(self, *given, **more):
+            pass
+
+        def ask(self):
+            return 0, {"time_h": next(asked)}
+
+        def tell(self, number, value):
+            pass
+
+    monkeypatch.setattr(bounds, "Ours", Asked)
+    assert bounds.trials_with_generator(stage("min"), "biased", 1) == {"trials": 3, "reached": True}
