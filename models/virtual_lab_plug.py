@@ -11,7 +11,8 @@ import importlib.util
 import reprlib
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -86,17 +87,31 @@ def _call(asked: Callable[..., Any], *given: Any, name: str, failed: str) -> Any
     Raises:
         Refusal: it raised; the sentence holds what, and the line of the file.
     """
+    path = Path(name.rpartition(":")[0]).resolve()
     try:
-        return asked(*given)
+        with _as_script(path):
+            return asked(*given)
     # Here alone every exception is caught: a stranger's code may raise any, which is news for its author and no fault of ours.
     # A script's sys.exit() is among them, as it would end the rehearsal without a word.
     except (Exception, SystemExit) as error:
-        path = Path(name.rpartition(":")[0]).resolve()
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == path]
         where = f" (line {lines[-1]})" if lines else ""
         said = " ".join(str(error).split())  # one sentence, however many lines the message has
         raise Refusal(f"--lab {name}: {failed}: {type(error).__name__}{': ' * bool(said)}{said}{where}") from error
+
+
+@contextmanager
+def _as_script(path: Path) -> Iterator[None]:
+    """As `python FILE.py` runs it, modules beside it are found; what it prints goes to stderr, as stdout holds our results."""
+    folder = str(path.parent)
+    sys.path.insert(0, folder)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
 
 
 @dataclass(frozen=True)
