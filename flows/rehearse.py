@@ -6,6 +6,7 @@ budget, stopping rule, channels). What a user learns: how many days and cells it
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -327,9 +328,13 @@ def evaluate_virtual(session: Session) -> list[str]:
     return [str(name) for name in waiting.index]
 
 
-def _who_answers(session: Session) -> str:
-    lab = session.spec.virtual_lab
-    made = f"--lab {Path(session.lab_file).name}" if session.lab_file is not None else "built-in virtual lab"
+def _who_answers(session: Session, *, content: bool = True) -> str:
+    """Name the lab; a file of the user's own with what it holds, as other labs have the same file name."""
+    lab, made = session.spec.virtual_lab, "built-in virtual lab"
+    if session.lab_file is not None:
+        file = Path(session.lab_file.rpartition(":")[0])
+        made = f"--lab {Path(session.lab_file).name}"
+        made += f" (sha256 {hashlib.sha256(file.read_bytes()).hexdigest()[:12]})" if content else ""
     return f"{made}, level {lab.level}, seed {lab.seed}"
 
 
@@ -349,7 +354,8 @@ def check_same_lab(session: Session) -> None:
     events, keys = reader.events(), [f"{ANSWERED}{trial}" for trial in reader.trials(session.name).index]
     before = events.loc[events["key"].isin(keys), "why"].dropna()
     answers = _who_answers(session)
-    if len(before) and before.iloc[-1] != answers:
+    # Ledgers of before name the file alone.
+    if len(before) and before.iloc[-1] not in (answers, _who_answers(session, content=False)):
         raise Refusal(
             f"{session.loaded.path}: the trials of campaign {session.name!r} were answered by {before.iloc[-1]}; {answers} would "
             "answer another question: go on with the lab of before, or give the campaign a new name"

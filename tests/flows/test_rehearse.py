@@ -1,16 +1,19 @@
 """Rehearsals and virtual labs as evaluators, through their doors."""
 
 import json
+import re
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from campaign.errors import Refusal
+from flows import choose
 from flows.cli.rehearse import rehearse as command
 from flows.cli.run import tick
 from flows.rehearse import evaluate_virtual, rehearse
-from flows.session import open_session
+from flows.session import now, open_session
 
 CAMPAIGN = """
 campaign: small
@@ -144,8 +147,6 @@ def test_no_labs_is_refused(campaign):
 
 
 def test_a_virtual_lab_answers_each_proposal_once(campaign):
-    from flows import choose
-
     session = open_session(campaign("virtual-lab"))
     choose.propose(session, 2)
     answered = evaluate_virtual(session)
@@ -168,16 +169,64 @@ def test_a_lab_of_ones_own_answers_a_tick_and_no_other_lab_goes_on_with_it(campa
     session = open_session(path)
     assert set(session.reader.cycling(session.name)["discharge_areal_capacity_mAh_cm2"]) == {2.5}
     by_ours = CliRunner().invoke(tick, [str(path)])
-    said = "were answered by --lab stranger_lab.py:constant, level faithful, seed 3; built-in virtual lab, level faithful, seed 3"
-    assert said in str(by_ours.exception)
+    said = r"answered by --lab stranger_lab.py:constant \(sha256 \w+\), level faithful, seed 3; built-in virtual lab, level"
+    assert re.search(said, str(by_ours.exception))
     path.write_text(path.read_text().replace("seed: 3", "seed: 4"))
     by_its_brother = CliRunner().invoke(tick, [str(path), "--lab", own])
     assert "go on with the lab of before" in str(by_its_brother.exception)
 
 
+def test_another_lab_of_the_same_file_name_does_not_go_on_with_a_campaign(campaign, tmp_path: Path):
+    path = campaign("virtual-lab")
+    path.write_text(path.read_text() + "prior: none\n")
+    (tmp_path / "other").mkdir()
+    mine, other = tmp_path / "own.py", tmp_path / "other" / "own.py"
+    mine.write_text(OWN)
+    assert CliRunner().invoke(tick, [str(path), "--lab", f"{mine}:factory"]).exit_code == 0
+    other.write_text(OWN.replace("5.0", "7.0"))
+    told = CliRunner().invoke(tick, [str(path), "--lab", f"{other}:factory"])
+    assert "go on with the lab of before" in str(told.exception)
+    other.write_text(OWN)
+    assert CliRunner().invoke(tick, [str(path), "--lab", f"{other}:factory"]).exit_code == 0
+
+
+@pytest.mark.parametrize("content", ["", " (sha256 0123456789ab)"])
+def test_a_ledger_that_names_the_lab_s_file_alone_is_gone_on_with(campaign, tmp_path: Path, content: str):
+    (tmp_path / "own.py").write_text(OWN)
+    path = campaign("virtual-lab")
+    path.write_text(path.read_text() + "prior: none\n")
+    session = open_session(path, lab_file=f"{tmp_path / 'own.py'}:factory")
+    (trial, *_) = choose.propose(session, 1).index
+    why = f"--lab own.py:factory{content}, level faithful, seed 3"
+    session.ledger.record(key=f"virtual-lab {trial}", at=now(), by="me", complete=[trial], unplanned=True, why=why)
+    told = CliRunner().invoke(tick, [str(path), "--lab", f"{tmp_path / 'own.py'}:factory"])
+    assert (told.exit_code == 0) == (not content)
+
+
+def test_a_lab_finds_the_modules_beside_it_and_what_it_prints_is_no_result(campaign, tmp_path: Path):
+    folder = tmp_path / "my labs"
+    folder.mkdir()
+    (folder / "beside_mine.py").write_text("HIGHEST = 5.0\nprint('loaded')")
+    printing = OWN.replace("q = 5.0", "from beside_mine import HIGHEST; print('cycling', n); q = HIGHEST")
+    (folder / "own lab.py").write_text(f"import beside_mine\n{printing}")
+    arguments = [
+        str(campaign()),
+        "--labs",
+        "1",
+        "--workers",
+        "1",
+        "--lab",
+        f"{folder / 'own lab.py'}:factory",
+        "--json",
+    ]
+    told = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert json.loads(told.stdout)["labs"] == 1
+    assert "loaded" in told.stderr and "cycling 10" in told.stderr
+    assert str(folder) not in sys.path
+
+
 @pytest.mark.parametrize(("risk", "low", "high"), [("", 7, 8), ("risk: {time_h: 1.0}", 5, 7)])
 def test_a_campaign_keeps_its_distance_from_a_cliff_where_settings_slip(campaign, risk, low, high):
-    from flows import choose
     from flows.answer import answer
 
     path = campaign("virtual-lab")
