@@ -210,7 +210,7 @@ class EarlyPeerChooser:
     def __init__(self, peer: EarlyPeer, product: Product, *, goal: float = 1.0) -> None:
         self.peer, self.product, self.goal = peer, product, goal
         self.readouts, self.last_cycle = product.readouts, product.last_cycle
-        self.outcome, self.conditions = product.question.objective.outcome, product.question.conditions
+        self.outcome = product.question.objective.outcome
         self.last: tuple[Any, Evidence] | None = None
 
     def _evidence(self, tests: Sequence[Seen]) -> Evidence:
@@ -246,7 +246,6 @@ class EarlyPeerChooser:
             return []
         told = self._evidence(tests)
         best = self._best(told.table, tests)
-        current = float(self.conditions.get("current_mA_cm2", 0.67))
         advised = advice.advise(
             tests,
             told,
@@ -257,7 +256,7 @@ class EarlyPeerChooser:
             objective=self.outcome,
             sign=self.goal,
             last_cycle=self.last_cycle,
-            cycle_days={test.number: advice.days_of_a_cycle(test.discharge, current) for test in tests},
+            cycle_days=self.product.cycle_days(tests),
             wanted=wanted,
         )
         return [one.number for one in advised if one.stop]

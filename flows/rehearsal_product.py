@@ -16,6 +16,7 @@ import pandas as pd
 
 from campaign import materials as tables
 from campaign.materials import Materials
+from campaign.recipe import PUBLISHED_PROTOCOL
 from campaign.space import SearchSpace
 from campaign.spec import Lab
 from flows import advice, goals, lab_cost
@@ -146,7 +147,6 @@ class Product:
         """Return advice for every running cell that has shown something."""
         if not self._switches.partial_curves or not any(t.state == "running" and len(t.discharge) > 1 for t in tests):
             return []
-        current = float(self.question.conditions.get("current_mA_cm2", 0.67))
         return advice.advise(
             tests,
             self.evidence(tests),
@@ -154,9 +154,15 @@ class Product:
             objective=self._goal.outcome,
             sign=self._sign,
             last_cycle=self.last_cycle,
-            cycle_days={test.number: advice.days_of_a_cycle(test.discharge, current) for test in tests},
+            cycle_days=self.cycle_days(tests),
             wanted=wanted,
         )
+
+    def cycle_days(self, tests: Sequence[Seen]) -> dict[Any, float]:
+        """Days that a cycle of each cell takes at its own current."""
+        held = self.question.conditions.get("current_mA_cm2", PUBLISHED_PROTOCOL["current_mA_cm2"])
+        currents = {test.number: float(test.recipe.get("current_mA_cm2", held)) for test in tests}
+        return {test.number: advice.days_of_a_cycle(test.discharge, currents[test.number]) for test in tests}
 
     def evidence(self, tests: Sequence[Seen]) -> Evidence:
         """Return what the cells say, as far as the switches let them be seen."""

@@ -168,6 +168,15 @@ def test_the_first_cells_of_a_region_keep_their_channels_until_one_has_come_to_i
     assert [a.number for a in product().advise([*ended, *good], wanted=4) if a.stop]
 
 
+def test_a_cell_whose_current_is_varied_takes_as_long_as_its_own_current_lets_it():
+    cells = [replace(cell(k, 6.0, 10), recipe={"time_h": 6.0, "current_mA_cm2": 0.3 * k}) for k in (1, 2)]
+    days = Product(question(time_h=(0.5, 12.0), current_mA_cm2=(0.2, 2.0)), seed=1).cycle_days(cells)
+    assert days[1] == pytest.approx(2 * cells[0].discharge.mean() / 0.3 / 24)
+    assert days[2] == pytest.approx(days[1] / 2)
+    held = product().cycle_days([cell(1, 6.0, 10)])[1]
+    assert held == pytest.approx(days[1] * 0.3 / 0.67)
+
+
 def test_what_is_under_way_is_not_asked_for_again():
     made, tests = product(), []
     for number in range(1, 4):
