@@ -38,7 +38,11 @@ def print_answer(campaign: str, *, as_json: bool) -> None:
         emit_json({"campaign": session.name, "recommendation": answered, "diagnostics": checked, "report": str(report)})
         return
     if found is None:
-        click.echo("No recommendation yet: no result has come in.")
+        trials = session.reader.trials(session.name)
+        states = trials.loc[trials["evaluator"].eq(session.spec.evaluator), "state"]
+        failed = int(states.eq("failed").sum())
+        why = f"no trial gave a result, and {failed} of {len(states)} failed" if failed else "no result has come in"
+        click.echo(f"No recommendation yet: {why}.")
         return
     for sentence in found.sentences:
         click.echo(sentence)
