@@ -240,7 +240,7 @@ def _draw(figure: Any, rows: pd.DataFrame) -> None:
         axes.set(
             title=f"{level} labs (simulated)",
             xlabel="days",
-            ylabel="recommended below the best (%), median",
+            ylabel="recommended worse than the best (%), median",
             ylim=(0, 100),
         )
         axes.legend(fontsize=6, frameon=False)

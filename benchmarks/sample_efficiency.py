@@ -288,7 +288,7 @@ def _draw(figure: Any, rows: pd.DataFrame, limit: int) -> None:
         axes.set(
             title=f"{level} labs (simulated)",
             xlabel="trials",
-            ylabel="best tried below the best (%), median",
+            ylabel="best tried worse than the best (%), median",
             ylim=(0, 100),
         )
         axes.legend(fontsize=7, frameon=False)

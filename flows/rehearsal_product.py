@@ -94,6 +94,8 @@ class Product:
         self.last_cycle = self.early.last_cycle
         self._prior, self._seed, self._descriptors = prior, seed, descriptors or {}
         self._switches, self._stop_when, self._risk = switches, stop_when, risk
+        self.recommended: Mapping[str, Any] | None = None
+        """What it recommended last."""
         self.out_of_stock: str | None = None
         """Why nothing more could be mixed, once it was asked for."""
         self._stock = Stock(lab.stock_g, lab.batch_mass_g) if lab is not None and lab.stock_g else None
@@ -141,7 +143,8 @@ class Product:
         """Return the recipe with the best believed outcome."""
         if not any(len(test.discharge) for test in tests):
             return None
-        return _row(self._top(tests)[list(self.question.space.names)])
+        self.recommended = _row(self._top(tests)[list(self.question.space.names)])
+        return self.recommended
 
     def advise(self, tests: Sequence[Seen], *, wanted: int = 0) -> list[Advice]:
         """Return advice for every running cell that has shown something."""

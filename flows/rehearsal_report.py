@@ -62,6 +62,7 @@ def document(results: Sequence[LabResult], *, campaign: str, level: str, toleran
     """Everything as plain data for JSON."""
     share, low, high = chance(sum(result.within for result in results), len(results))
     reached = [result for result in results if result.days is not None]
+    known = [result.regret for result in results if np.isfinite(result.regret)]
     return {
         "campaign": campaign,
         "labs": len(results),
@@ -72,8 +73,13 @@ def document(results: Sequence[LabResult], *, campaign: str, level: str, toleran
         "cells_median_of_successes": float(np.median([r.cells for r in reached])) if reached else None,
         "ended_day_median": float(np.median([result.ended_day for result in results])),
         "labs_out_of_stock": sum(result.out_of_stock is not None for result in results),
-        "regret_at_end_median": float(np.median([result.regret for result in results])),
-        "by_lab": table(results).to_dict("records"),
+        "regret_at_end_median": float(np.median(known)) if known else None,
+        "labs_cut_off": sum(result.cut_off for result in results),
+        "labs_without_recommendation": len(results) - len(known),
+        "by_lab": [
+            {**row, "cut_off": result.cut_off, "breaks": list(result.breaks)}
+            for row, result in zip(table(results).to_dict("records"), results, strict=True)
+        ],
         "regret_against_days": curve(results).to_dict("records"),
     }
 
@@ -90,12 +96,7 @@ def sentences(results: Sequence[LabResult], *, level: str, tolerance_pct: float)
     if good:
         days, cells = np.median([r.days for r in good]), np.median([r.cells for r in good])
         told.append(f"those needed {days:.0f} days and {cells:.0f} cells at the median")
-    # A lab of the user's that has no truth() is scored by medians of noisy mixes, which may lie somewhat above its best.
-    off = np.median([r.regret for r in results])
-    told.append(
-        f"the campaign had nothing more to do after {np.median([r.ended_day for r in results]):.0f} days at the median; the "
-        f"recipe it recommended then was {abs(off):.1%} {'above' if off < 0 else 'below'} the best"
-    )
+    told += _ends(results)
     short = [result for result in results if result.out_of_stock is not None]
     if short:
         cells = np.median([result.cells_used for result in short])
@@ -103,6 +104,61 @@ def sentences(results: Sequence[LabResult], *, level: str, tolerance_pct: float)
             f"in {len(short)} of {n} labs the stock ran out, after {cells:.0f} cells at the median: {short[0].out_of_stock}"
         )
     return told
+
+
+def _ends(results: Sequence[LabResult]) -> list[str]:
+    """How the campaigns ended, and with what."""
+    n, told = len(results), []
+    cut = [result for result in results if result.cut_off]
+    done = [result for result in results if not result.cut_off]
+    if done:
+        where = f"in {len(done)} of {n} labs the campaign" if cut else "the campaign"
+        told.append(
+            f"{where} had nothing more to do after {np.median([r.ended_day for r in done]):.0f} days at the median"
+        )
+    if cut:
+        told.append(
+            f"in {len(cut)} of {n} labs the campaign was cut off at the horizon, day {cut[0].ended_day:.0f}, "
+            "with batches or cells under way (--horizon-days)"
+        )
+    known = [result.regret for result in results if np.isfinite(result.regret)]
+    if known:
+        told.append(
+            f"the recipe recommended in the end was {worse(float(np.median(known)))} than the best at the median"
+        )
+    broke = [result for result in results if result.breaks]
+    if broke:
+        which = "; ".join(dict.fromkeys(name for result in broke for name in result.breaks))
+        told.append(
+            f"in {len(broke)} of {n} labs that recipe breaks a bound, so that it counts as worth nothing: {which}"
+        )
+    if len(known) < n:
+        told.append(f"in {n - len(known)} of {n} labs no recipe could be recommended, as no cell had completed a cycle")
+    return told
+
+
+def worse(regret: float) -> str:
+    """How a recipe stands to the best, more or less of which may be wanted.
+
+    A lab of the user's that has no truth() is scored by medians of noisy mixes, which may lie somewhat beyond its best.
+
+    >>> worse(0.25), worse(-0.013)
+    ('25.0% worse', '1.3% better')
+    """
+    return f"{abs(regret):.1%} {'better' if regret < 0 else 'worse'}"
+
+
+def of_lab(result: LabResult) -> str:
+    """One lab in a line."""
+    reached = f"day {result.days:.0f}, {result.cells} cells" if result.days is not None else "not within tolerance"
+    if result.breaks:
+        ended = f"the recommended recipe breaks {' and '.join(result.breaks)}"
+    elif np.isnan(result.regret):
+        ended = "no recipe could be recommended, as no cell had completed a cycle"
+    else:
+        ended = f"recommended recipe {worse(result.regret)} than its best"
+    cut = f"; cut off at the horizon, day {result.ended_day:.0f}" if result.cut_off else ""
+    return f"lab {result.seed}: {reached}; {ended}{cut}"
 
 
 def draw(results: Sequence[LabResult], path: Path, *, title: str, tolerance_pct: float) -> Path:
@@ -119,7 +175,7 @@ def draw(results: Sequence[LabResult], path: Path, *, title: str, tolerance_pct:
         axes.step(middle["day"], 100 * middle["median"], where="post", color=SIMULATED_COLOUR, lw=2.2, label="median")
         axes.axhspan(0, tolerance_pct, color=SIMULATED_COLOUR, alpha=0.12, label=f"within {tolerance_pct:g} % of best")
         axes.set_xlabel("days since the first mix")
-        axes.set_ylabel("recommended recipe below the best (%)")
+        axes.set_ylabel("recommended recipe worse than the best (%)")
         axes.set_ylim(bottom=0)
         axes.set_xlim(left=0)
         axes.set_title(title)

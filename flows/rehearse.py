@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -22,7 +23,8 @@ from campaign.errors import Refusal
 from campaign.materials import Materials
 from campaign.spec import CampaignSpec, load_spec
 from flows import settings as machine
-from flows.rehearsal_calendar import Bench, play
+from flows.early_evidence import Seen
+from flows.rehearsal_calendar import WEEK, Bench, play
 from flows.session import Session, now, space_of, who
 
 if TYPE_CHECKING:
@@ -48,10 +50,12 @@ class LabResult:
         cells: started by then.
         ended_day: on which the campaign had nothing more to do.
         cells_used: in all.
-        regret: of the recommended recipe at the end, as a share of the lab's best.
+        regret: of the recommended recipe at the end, as a share of the lab's best; NaN where no cell let any be recommended.
         best: the lab's noise-free best.
         weeks: day, cells, regret, regret_tried at each check.
         out_of_stock: what was lacking, where the stock ended it.
+        cut_off: whether the horizon ended it while batches or cells were under way.
+        breaks: bounds that the recipe recommended at the end breaks.
     """
 
     seed: int
@@ -63,6 +67,8 @@ class LabResult:
     best: float
     weeks: pd.DataFrame
     out_of_stock: str | None = None
+    cut_off: bool = False
+    breaks: tuple[str, ...] = ()
 
     @property
     def within(self) -> bool:
@@ -79,6 +85,8 @@ class Setting:
     lab_file: str | None = None
     horizon_days: float = 730.0
     seed: int = 0
+    tell_every: int = 0
+    """Trials after which a line on stderr says how far a lab is; 0 is never."""
 
 
 def rehearse(
@@ -91,6 +99,7 @@ def rehearse(
     horizon_days: float = 730.0,
     workers: int = 2,
     progress: Callable[[LabResult], None] | None = None,
+    tell_every: int = 0,
 ) -> list[LabResult]:
     """Play a campaign against labs seed, seed + 1, ….
 
@@ -103,6 +112,7 @@ def rehearse(
         horizon_days: on which a campaign ends at the latest.
         workers: processes.
         progress: called with each result as it comes.
+        tell_every: trials of a lab after which a line on stderr says how far it is; 0 is never.
 
     Returns:
         One result a lab, by seed.
@@ -112,6 +122,10 @@ def rehearse(
     """
     if labs < 1:
         raise Refusal(f"--labs {labs}: there must be at least one lab")
+    if not (math.isfinite(horizon_days) and horizon_days >= WEEK):
+        raise Refusal(
+            f"--horizon-days {horizon_days:g}: must be a number of days from {WEEK:g} on, the day of the first look"
+        )
     spec, materials, question = read_question(campaign)
     check(spec, question, materials, own_lab=lab_file is not None)
     if lab_file is not None:
@@ -120,7 +134,7 @@ def rehearse(
         # A slip is told before processes are started for it and wait for the prior.
         drawn = level or spec.virtual_lab.level
         open_lab(seed, drawn, question=question, materials=materials, file=lab_file).best()
-    setting = Setting(str(campaign), level or spec.virtual_lab.level, lab_file, horizon_days, seed)
+    setting = Setting(str(campaign), level or spec.virtual_lab.level, lab_file, horizon_days, seed, tell_every)
     results = []
     for result in _each(setting, range(seed, seed + labs), workers=min(workers, labs)):
         results.append(result)
@@ -244,20 +258,52 @@ def play_lab(stage: Stage, seed: int) -> LabResult:
     """Play the campaign against one lab."""
     lab = stage.lab(seed)
     product = stage.product(seed=stage.spec.seed + seed)
-    played = play(lab, product, stage.bench())
+    every, horizon = stage.setting.tell_every, stage.setting.horizon_days
+    played = play(lab, _Heard(product, stage, seed) if every else product, stage.bench())
     reached = played.within(stage.spec.tolerance_pct / 100)
-    ended = max((test.ended_day for test in played.tests if test.ended_day < float("inf")), default=0.0)
+    ended = max((test.ended_day for test in played.tests), default=0.0)
+    regret, recommended = float(played.weeks["regret"].iloc[-1]), product.recommended
     return LabResult(
         seed=seed,
         days=reached[0] if reached else None,
         cells=reached[1] if reached else None,
-        ended_day=min(ended, stage.setting.horizon_days),
+        ended_day=min(ended, horizon),
         cells_used=len(played.tests),
-        regret=float(played.weeks["regret"].iloc[-1]),
+        regret=regret,
         best=played.best,
         weeks=played.weeks,
         out_of_stock=product.out_of_stock,
+        cut_off=ended > horizon,
+        # A recipe that breaks a bound counts as worth nothing: which bound, is asked of those alone.
+        breaks=tuple(lab.broken(recommended)) if recommended is not None and regret == 1.0 else (),
     )
+
+
+class _Heard:
+    """A product of which stderr hears how many trials it has chosen: a campaign may take an hour."""
+
+    def __init__(self, product: Product, stage: Stage, seed: int) -> None:
+        self._product, self._lab = product, seed
+        self._every, self._trials = stage.setting.tell_every, stage.spec.budget.trials
+        self._told = 0
+        self.last_cycle, self.readouts, self.ahead = product.last_cycle, product.readouts, product.ahead
+
+    def next(self, tests: Sequence[Seen], *, free: int) -> Mapping[str, Any] | None:
+        """Choose as it does."""
+        if len(tests) >= self._told + self._every:
+            self._told = len(tests)
+            cycled = sum(test.state in ("ended", "died", "stopped") for test in tests)
+            sys.stderr.write(f"lab {self._lab}: {len(tests)} of {self._trials} trials mixed, {cycled} cells done\n")
+            sys.stderr.flush()
+        return self._product.next(tests, free=free)
+
+    def stop(self, tests: Sequence[Seen], *, wanted: int = 0) -> Sequence[int]:
+        """Stop as it does."""
+        return self._product.stop(tests, wanted=wanted)
+
+    def recommend(self, tests: Sequence[Seen]) -> Mapping[str, Any] | None:
+        """Recommend as it does."""
+        return self._product.recommend(tests)
 
 
 _STAGE: list[Stage] = []

@@ -207,6 +207,17 @@ class OpenLab:
         self._check_best(recipes, values, each, by=f"the median of {REPEATS} mixes")
         return values
 
+    def broken(self, recipe: Mapping[str, Any]) -> list[str]:
+        """Say which bounds on outcomes a recipe breaks: noise-free, or by medians of mixes in a lab of the user's."""
+        if not self.question.bounds:
+            return []
+        asked = pd.DataFrame([dict(recipe)])
+        if isinstance(self.lab, VirtualLab):
+            found = self.lab.outcomes(asked, self.question.outcomes)
+        else:
+            found = _medians(self._mixes(asked))
+        return [bound.sentence for bound in self.question.bounds if not bound.met(found[bound.outcome]).all()]
+
     def _check_best(self, recipes: pd.DataFrame, values: Floats, each: Floats, *, by: str) -> None:
         """Refuse a user's best that one of n recipes beats, as its m mixes (n x m) show: success would mean nothing."""
         if self.file is None:

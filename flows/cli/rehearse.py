@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from flows.cli.output import campaign_argument, emit_json, emit_table, json_option, note, own_lab_option
 
-if TYPE_CHECKING:
-    from flows.rehearse import LabResult
+TELL_EVERY = 10
+"""Trials of a lab after which a line says how far it is."""
 
 
 @click.command()
@@ -54,11 +53,6 @@ def rehearse(
     told = level or spec.virtual_lab.level
     note(f"{labs} virtual labs ({told}), {spec.budget.trials} trials each, on {workers} processes …")
 
-    def progress(result: LabResult) -> None:
-        reached = f"day {result.days:.0f}, {result.cells} cells" if result.days is not None else "not within tolerance"
-        side = "below" if result.regret >= 0 else "above"
-        note(f"lab {result.seed}: {reached}; recommended recipe {abs(result.regret):.1%} {side} its best")
-
     results = play(
         campaign,
         labs=labs,
@@ -67,7 +61,8 @@ def rehearse(
         lab_file=lab_file,
         horizon_days=horizon_days,
         workers=workers,
-        progress=progress,
+        progress=lambda result: note(report.of_lab(result)),
+        tell_every=TELL_EVERY,
     )
     path = plot or machine.load(Path(campaign)).reports(spec.campaign) / "rehearsal.png"
     title = f"{spec.campaign}: {labs} virtual labs ({told}), {spec.budget.trials} trials"

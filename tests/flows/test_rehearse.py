@@ -5,15 +5,17 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from campaign.errors import Refusal
 from flows import choose
 from flows.cli.rehearse import rehearse as command
-from flows.cli.run import tick
-from flows.rehearse import evaluate_virtual, rehearse
+from flows.cli.run import run, tick
+from flows.rehearse import evaluate_virtual, read_question, rehearse
 from flows.session import now, open_session
+from models.virtual_lab_plug import open_lab
 
 CAMPAIGN = """
 campaign: small
@@ -139,6 +141,81 @@ def test_bounds_on_outcomes_hold_in_what_a_rehearsal_recommends(campaign, tmp_pa
     path.write_text(path.read_text().replace("budget:", bound))
     (result,) = rehearse(path, labs=1, workers=1, lab_file=f"{tmp_path / 'own.py'}:factory")
     assert 0 <= result.regret < 0.2
+
+
+def told_of(campaign: Path, tmp_path: Path, own: str, *more: str):
+    """What the command says of a lab of one's own: the printed lines, and the data of --json."""
+    (tmp_path / "own.py").write_text(own)
+    arguments = [str(campaign), "--workers", "1", "--labs", "1", "--lab", f"{tmp_path / 'own.py'}:factory", *more]
+    shown = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    data = json.loads(CliRunner().invoke(command, [*arguments, "--json"], catch_exceptions=False).stdout)
+    return shown, data
+
+
+def test_a_bound_that_the_recommended_recipe_breaks_is_named(campaign, tmp_path: Path):
+    path, bound = campaign(), "discharge_areal_capacity_cycle_10_mAh_cm2"
+    broken = f"outcome_constraints:\n  - {{outcome: {bound}, at_least: 100}}\n  - {{outcome: mixing_time_h, at_most: 9}}\nbudget:"
+    path.write_text(path.read_text().replace("budget:", broken))
+    shown, data = told_of(path, tmp_path, OWN)
+    assert data["by_lab"][0]["breaks"] == [f"{bound} at least 100"]
+    assert f"recommended recipe breaks {bound} at least 100" in shown.stderr
+    assert (
+        f"in 1 of 1 labs that recipe breaks a bound, so that it counts as worth nothing: {bound} at least 100"
+        in shown.stdout
+    )
+
+
+def test_a_built_in_lab_s_broken_bound_is_named(campaign):
+    path = campaign()
+    hard = "outcome_constraints:\n  - {outcome: retention_cycle_10_pct, at_least: 99.99}\nbudget:"
+    path.write_text(path.read_text().replace("budget:", hard) + "prior: none\n")
+    question = read_question(path)[2]
+    lab = open_lab(3, "biased", question=question)
+    recipes = question.space.sample(8, seed=1)
+    broken = [bool(lab.broken(row)) for row in recipes.to_dict("records")]
+    assert broken == np.isnan(lab.admitted(recipes)).tolist() and any(broken)
+
+
+def test_a_campaign_that_the_horizon_cuts_off_is_said_to_be(campaign, tmp_path: Path):
+    slow = OWN.replace("[2 * q / 0.67] * n", "[400.0] * n")
+    shown, data = told_of(campaign(), tmp_path, slow, "--horizon-days", "60")
+    assert data["by_lab"][0]["cut_off"] and data["labs_cut_off"] == 1
+    assert "cut off at the horizon, day 60" in shown.stdout and "nothing more to do" not in shown.stdout
+    shown, data = told_of(campaign(), tmp_path, slow)
+    assert not data["by_lab"][0]["cut_off"]
+    assert "nothing more to do" in shown.stdout and "cut off" not in shown.stdout + shown.stderr
+
+
+def test_where_every_cell_dies_no_recipe_is_said_to_be_recommended(campaign, tmp_path: Path):
+    dead = OWN.replace("return [q] * n, [2 * q / 0.67] * n", "return [], []")
+    shown, data = told_of(campaign(), tmp_path, dead)
+    assert data["regret_at_end_median"] is None and data["labs_without_recommendation"] == 1
+    assert "no recipe could be recommended" in shown.stdout and "no recipe could be recommended" in shown.stderr
+    assert "nan" not in shown.stdout + shown.stderr
+
+
+def test_a_campaign_of_failures_alone_says_that_its_trials_failed(campaign, tmp_path: Path):
+    (tmp_path / "own.py").write_text(OWN.replace("return [q] * n, [2 * q / 0.67] * n", "return [], []"))
+    path = campaign("virtual-lab")
+    path.write_text(path.read_text() + "prior: none\n")
+    ran = CliRunner().invoke(run, [str(path), "--no-prefect", "--lab", f"{tmp_path / 'own.py'}:factory"])
+    assert "No recommendation yet: no trial gave a result, and 3 of 3 failed." in ran.stdout
+
+
+def test_a_rehearsal_says_how_far_it_is(campaign, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "own.py").write_text(OWN)
+    own = f"{tmp_path / 'own.py'}:factory"
+    silent = rehearse(campaign(), labs=1, seed=5, workers=1, lab_file=own)
+    assert capsys.readouterr().err == ""
+    heard = rehearse(campaign(), labs=1, seed=5, workers=1, lab_file=own, tell_every=2)
+    assert "lab 5: 2 of 3 trials mixed" in capsys.readouterr().err
+    assert heard[0].weeks.equals(silent[0].weeks)
+
+
+@pytest.mark.parametrize("days", [0, -1, 6.9, float("nan"), float("inf")])
+def test_a_horizon_before_the_first_look_is_refused(campaign, days: float):
+    with pytest.raises(Refusal, match=r"--horizon-days .* from 7 on"):
+        rehearse(campaign(), labs=1, horizon_days=days)
 
 
 def test_no_labs_is_refused(campaign):

@@ -13,7 +13,7 @@ from campaign.errors import Refusal
 from campaign.space import SearchSpace
 from campaign.spec import Objective, OutcomeBound
 from flows.rehearsal_calendar import Bench, play
-from flows.rehearsal_report import sentences
+from flows.rehearsal_report import of_lab, sentences
 from flows.rehearse import LabResult, read_question
 from flows.scaffold import write
 from models.virtual_lab import Best, Cycles, Question
@@ -249,9 +249,11 @@ def test_our_own_labs_are_not_held_to_their_best():
     assert OpenLab(Toy(best=5.0), QUESTION).admitted(recipes(9.0)) == pytest.approx(9.0)
 
 
-def test_a_regret_below_0_is_said_to_lie_above_the_best():
-    result = LabResult(7, 7.0, 3, 50.0, 6, -0.013, 5.0, pd.DataFrame())
-    assert sentences([result], level="biased", tolerance_pct=5)[-1].endswith("was 1.3% above the best")
+@pytest.mark.parametrize(("regret", "says"), [(-0.013, "1.3% better than"), (2.5, "250.0% worse than")])
+def test_a_recipe_is_said_to_be_better_or_worse_than_the_best_as_less_may_be_wanted(regret: float, says: str):
+    result = LabResult(7, 7.0, 3, 50.0, 6, regret, 5.0, pd.DataFrame())
+    assert f"was {says} the best" in sentences([result], level="biased", tolerance_pct=5)[-1]
+    assert f"recommended recipe {says} its best" in of_lab(result)
 
 
 # ---- what a lab raises -------------------------------------------------------------------------------------------------
