@@ -49,10 +49,11 @@ def check(campaign: str, lab_file: str | None, *, bounds: bool = False) -> Any:
     Raises:
         Refusal: says why not.
     """
+    from campaign.spec import load_spec
     from flows import rehearse
 
     spec, materials, question = rehearse.read_question(campaign)
-    rehearse.check(spec, question, materials, own_lab=lab_file is not None)
+    rehearse.check(load_spec(campaign), question, materials, own_lab=lab_file is not None)
     if question.bounds and not bounds:
         raise Refusal(
             f"{campaign}: outcome_constraints: methods here are told values of the objective alone and cannot keep to bounds; "

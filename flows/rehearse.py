@@ -21,11 +21,11 @@ import pandas as pd
 from campaign import quantity, recipe
 from campaign.errors import Refusal
 from campaign.materials import Materials
-from campaign.spec import CampaignSpec, load_spec
+from campaign.spec import CampaignSpec, LoadedCampaign, load_spec
 from flows import settings as machine
 from flows.early_evidence import Seen
 from flows.rehearsal_calendar import WEEK, Bench, play
-from flows.session import Session, now, space_of, who
+from flows.session import Session, check_physics, now, space_of, who
 
 if TYPE_CHECKING:
     from flows.rehearsal_product import Product, Switches
@@ -127,7 +127,7 @@ def rehearse(
             f"--horizon-days {horizon_days:g}: must be a number of days from {WEEK:g} on, the day of the first look"
         )
     spec, materials, question = read_question(campaign)
-    check(spec, question, materials, own_lab=lab_file is not None)
+    check(load_spec(campaign), question, materials, own_lab=lab_file is not None)
     if lab_file is not None:
         from models.virtual_lab_plug import open_lab
 
@@ -153,12 +153,13 @@ def read_question(campaign: str | Path) -> tuple[CampaignSpec, Materials, Questi
     return spec, materials, question
 
 
-def check(spec: CampaignSpec, question: Question, materials: Materials, *, own_lab: bool) -> None:
+def check(loaded: LoadedCampaign, question: Question, materials: Materials, *, own_lab: bool) -> None:
     """Refuse what cannot be rehearsed.
 
     Raises:
         Refusal: says what and why.
     """
+    spec = loaded.spec
     if len(spec.objectives) > 1:
         raise Refusal(
             f"objectives: {len(spec.objectives)} objectives cannot be rehearsed, as no single recipe is then the best that days "
@@ -176,7 +177,11 @@ def check(spec: CampaignSpec, question: Question, materials: Materials, *, own_l
 
     for refused in limits.refusals(question.designs(question.space.sample(64, seed=0)), materials=materials):
         if refused:
-            raise Refusal(f"the space leaves what the physics can speak of: {refused}")
+            way_out = "write prior: none" if own_lab else "rehearse with labs of your own (--lab) and prior: none"
+            check_physics(loaded, materials, way_out=f"; or {way_out}, to go without the physics")
+            raise Refusal(
+                f"{loaded.place('space')}: the space leaves what the physics can speak of: {refused}; or {way_out}"
+            )
 
 
 def last_cycle(question: Question) -> int:
@@ -360,7 +365,7 @@ def evaluate_virtual(session: Session) -> list[str]:
 
     spec = session.spec
     question = Question(session.space, spec.conditions(), spec.objective, spec.outcome_constraints)
-    check(spec, question, session.materials, own_lab=session.lab_file is not None)
+    check(session.loaded, question, session.materials, own_lab=session.lab_file is not None)
     lab = open_lab(
         spec.virtual_lab.seed,
         spec.virtual_lab.level,

@@ -221,16 +221,34 @@ def check_space(session: Session) -> None:
     _check_bounds(session)
     if (spec.evaluator == "lab" or session.lab_file is not None) and spec.prior == "none":
         return
+    way_out = "; or write prior: none, to go without the physics"
+    check_physics(loaded, session.materials, way_out=way_out if spec.evaluator == "lab" or session.lab_file else "")
+
+
+def check_physics(loaded: LoadedCampaign, materials: Materials, *, way_out: str) -> None:
+    """Refuse a space that leaves what the physics speaks of, at the end of an axis.
+
+    Raises:
+        Refusal: names the line, what the physics covers and why; `way_out` ends the sentence.
+    """
     from models import limits
 
-    for axes, probe in _probes(session):
+    spec = loaded.spec
+    for axis, probe in _probes(spec):
         try:
-            refused = limits.refusals(spec.designs(probe), materials=session.materials)[0]
+            refused = limits.refusals(spec.designs(probe), materials=materials)[0]
         except Refusal as no_recipe:
             refused = str(no_recipe).removeprefix("row 0: ")
-        if refused:
-            way_out = "; or write prior: none, to go without the physics" if spec.evaluator == "lab" else ""
-            raise Refusal(f"{loaded.place(*_where(spec, axes, refused))}: {refused}{way_out}")
+        if not refused:
+            continue
+        where = _where(spec, axis, refused)
+        item, bound = spec.space.get(where[-1]), limits.BOX.get(where[-1])
+        if isinstance(item, Range) and bound is not None and not bound.low <= item.low < item.high <= bound.high:
+            refused = (
+                f"{bound.name} goes from {item.low:g} to {item.high:g}, and the physics covers {bound.low:g} to {bound.high:g} "
+                f"{bound.unit} ({bound.reason})"
+            )
+        raise Refusal(f"{loaded.place(*where)}: {refused}{way_out}")
 
 
 def _check_bounds(session: Session) -> None:
@@ -257,9 +275,9 @@ def _premills(spec: CampaignSpec) -> bool:
     return item.high > 0 if isinstance(item, Range) else float(spec.conditions()["premill_h"]) > 0
 
 
-def _probes(session: Session) -> Iterator[tuple[str, pd.DataFrame]]:
+def _probes(spec: CampaignSpec) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield one recipe for each end of each axis, the others in the middle: what the box would refuse shows itself."""
-    space = session.spec.space
+    space = spec.space
     middle = {name: (item.low + item.high) / 2 if isinstance(item, Range) else item[0] for name, item in space.items()}
     yield "", pd.DataFrame([middle])
     for name, item in space.items():

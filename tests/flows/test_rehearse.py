@@ -218,6 +218,25 @@ def test_a_horizon_before_the_first_look_is_refused(campaign, days: float):
         rehearse(campaign(), labs=1, horizon_days=days)
 
 
+@pytest.mark.parametrize(
+    ("own", "way_out"), [(False, "labs of your own (--lab) and prior: none"), (True, "or write prior: none")]
+)
+def test_a_space_beyond_the_physics_is_refused_with_line_range_and_way_out(
+    campaign, tmp_path: Path, own: bool, way_out: str
+):
+    path = campaign("virtual-lab")
+    path.write_text(
+        path.read_text().replace("space:", "space:\n  speed_rpm: {low: 50, high: 300}") + "prior: physics\n"
+    )
+    (tmp_path / "own.py").write_text(OWN)
+    more = {"lab_file": f"{tmp_path / 'own.py'}:factory"} if own else {}
+    with pytest.raises(Refusal) as refused:
+        rehearse(path, labs=1, workers=1, **more)
+    said = str(refused.value)
+    assert f"{path}, line 6: speed_rpm goes from 50 to 300, and the physics covers 200 to 2000 rpm (" in said
+    assert way_out in said
+
+
 def test_no_labs_is_refused(campaign):
     with pytest.raises(Refusal, match="at least one"):
         rehearse(campaign(), labs=0)
