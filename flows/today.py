@@ -98,7 +98,7 @@ def today(session: Session, at: datetime | None = None) -> Today:
         overdue=tuple(_overdue(session, running, at)),
         unassigned=tuple(unassigned),
         running=tuple([*_running(session, advised), *_unjudged(reader, session, advised, running, at)]),
-        look=tuple(_look(session, files)),
+        look=tuple(_look(session, reader, files)),
     )
 
 
@@ -340,19 +340,14 @@ def _started(row: pd.Series) -> datetime:
     return at
 
 
-def _look(session: Session, files: pd.DataFrame) -> list[str]:
-    record = session.ledger.cycling(session.name)
+def _look(session: Session, reader: Reader, files: pd.DataFrame) -> list[str]:
+    record = reader.cycling(session.name)
     flagged = record[record["flags"].fillna("").str.contains("flag:")]
     said = [
         f"{subject}: {len(part)} cycles carry a flag, the first at cycle {part['cycle'].iloc[0]}: {part['flags'].iloc[0]}"
         for subject, part in flagged.groupby("subject", sort=True)
     ]
-    cells_now = session.ledger.cells(session.name)
-    for name, cell in cells_now[cells_now["state"].isin(["running", "stopped"])].iterrows():
-        facts = (("area", "area_cm2"), ("active mass", "active_mass_mg"))
-        lacking = [word for word, column in facts if pd.isna(cell[column])]
-        if lacking:
-            said.append(f"{name}: nobody has said its {' and '.join(lacking)}; type it on the lab sheet")
+    said += cells.unsaid(session, reader)
     for row in files.to_dict("records"):
         marks = [text for text in json.loads(row["details"]).get("checks", []) if text.startswith("flag:")]
         said += [f"{row['name']}: {text}" for text in marks]

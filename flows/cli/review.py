@@ -80,13 +80,15 @@ def _print_mlflow(session: Session) -> None:
 @campaign_argument
 @json_option
 def status(campaign: str, as_json: bool) -> None:
-    """Show trials by state, the best so far, and what is awaited."""
+    """Show trials by state, the best so far, what is awaited, and cells of which something is not known."""
     from campaign.trial import OPEN
     from flows import evidence
+    from flows.intake import cells
     from flows.session import open_session
 
     session = open_session(campaign, write=False)
     reader = session.reader
+    look = cells.unsaid(session, reader)
     trials = reader.trials(session.name)
     counts = trials.groupby(["evaluator", "state"], sort=False).size().rename("trials").reset_index()
     open_trials = trials[trials["state"].isin(OPEN)]
@@ -109,6 +111,7 @@ def status(campaign: str, as_json: bool) -> None:
                 "states": counts,
                 "best": best,
                 "awaited": open_trials.reset_index()["trial"].to_list(),
+                "look": look,
             }
         )
         return
@@ -127,6 +130,10 @@ def status(campaign: str, as_json: bool) -> None:
     click.echo("awaited: " + ("nothing" if awaited.empty else ""))
     if len(awaited):
         emit_table(pd.DataFrame(awaited))
+    if look:
+        click.echo("please look at:")
+    for sentence in look:
+        click.echo(f"  {sentence}")
 
 
 @click.command()

@@ -11,12 +11,12 @@ from typing import Any
 import pandas as pd
 
 from campaign.errors import Refusal
-from campaign.trial import Trial, read_id
+from campaign.trial import OPEN, Trial, read_id
 from flows.session import Session
 from ingest import CellFacts
 from ingest.checks import HIGH_SHARE, MAX_CE, MAX_THEORY
 from ingest.findings import Start
-from store import Ledger
+from store import Ledger, Reader
 
 AREAL = {
     "discharge_areal_capacity_mAh_cm2": "discharge_capacity_mAh",
@@ -254,3 +254,31 @@ def others_run(session: Session, cell: str) -> bool:
     cells = session.ledger.cells(session.name)
     mine = cells[cells["trial"].eq(read_id(cell).trial) & (cells.index != cell)]
     return bool(mine["state"].isin(["planned", "running"]).any())
+
+
+def unsaid(session: Session, reader: Reader) -> list[str]:
+    """Say of which cells nobody has told area or mass of active, what that costs, and where to tell it.
+
+    Ended cells too: without an area, what a cycler counted in mAh says nothing of the recipe.
+    """
+    trials, table, record = reader.trials(session.name), reader.cells(session.name), reader.cycling(session.name)
+    per_area = set(record.loc[record["discharge_areal_capacity_mAh_cm2"].notna(), "subject"])
+    cycled = set(record["subject"])
+    said = []
+    for name, cell in table[table["state"].isin(["running", "stopped", "completed"])].iterrows():
+        trial = trials.loc[cell["trial"]]
+        lacking = {"area_cm2": "area", "active_mass_mg": "active mass"}
+        lacking = {column: word for column, word in lacking.items() if pd.isna(cell[column])}
+        if not lacking or trial["evaluator"] != "lab" or trial["state"] == "excluded":
+            continue
+        costs = ""
+        if name in cycled:
+            costs = ", so its loading counts as asked" if name in per_area else ", so nothing is learned from it"
+        values = " ".join(f"--set {column}=…" for column in lacking)
+        where = (
+            "type it on the lab sheet"
+            if trial["state"] in OPEN
+            else f"mixwright amend {session.loaded.path} {name} {values} --why '…'"
+        )
+        said.append(f"{name}: nobody has said its {' and '.join(lacking.values())}{costs}; {where}")
+    return said

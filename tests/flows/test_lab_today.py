@@ -117,3 +117,21 @@ def test_flagged_checks_are_shown(session: Session, tmp_path: Path) -> None:
     file = cycler_csv(tmp_path / "T0001-M1-C1.csv", [9.0, 8.0])
     take(session, file, by="Ada", area_cm2=AREA, active_mass_mg=3.2)
     assert "T0001-M1-C1" in today(session).look[0] and "theory" in today(session).look[0]
+
+
+def test_a_finished_cell_without_area_is_asked_about_until_it_teaches(
+    session: Session, tmp_path: Path, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    """A cycler counts mAh; without an area that says nothing of the recipe."""
+    people.start(session.ledger, "T1-M1-C1", Act("Ada", now()), channel="1", facts={})
+    take(session, cycler_csv(tmp_path / "T0001-M1-C1.csv", [3.0 * 0.99**n for n in range(20)]), by="Ada")
+    assert session.ledger.trial("T0001").state == "completed"
+    path = session.loaded.path
+    for command in ("today", "status"):
+        _, said, _ = run(command, path)
+        assert "T0001-M1-C1: nobody has said its area and active mass, so nothing is learned from it" in said
+    _, said, _ = run("amend", path, "T0001-M1-C1", "--set", f"area_cm2={AREA}", "--why", "measured late")
+    _, said, _ = run("status", path)
+    assert "best so far: trial T0001" in said and "nobody has said its active mass, so its loading counts as" in said
+    run("amend", path, "T0001-M1-C1", "--set", "active_mass_mg=3.2", "--why", "weighed late")
+    assert today(session).look == ()
