@@ -91,6 +91,7 @@ def chooser(session: Session, reader: Reader, space: SearchSpace | None = None) 
     trials = reader.trials(session.name)
     waiting = trials[trials["state"].isin(OPEN) & ~trials.index.isin(known.settled)]
     if len(waiting):
+        waiting = evidence.as_tested(waiting, reader, session)
         optimiser.pending(waiting[list(spec.space)].reset_index(drop=True))
     return Chooser(optimiser, known, len(trials), len(waiting), prior.get(spec.objective.outcome))
 
@@ -106,9 +107,13 @@ def _names_the_trial(known: Evidence) -> Iterator[None]:
         if found is None or (row.isdigit() and int(row) >= len(known.trials)):
             raise
         trial = (known.trials[int(row)] if row.isdigit() else row).partition("-")[0]
-        raise Refusal(
-            f"{trial}{found['rest']} If it is not what was mixed: mixwright amend CAMPAIGN {trial} --set COLUMN=VALUE --why '…'"
-        ) from refusal
+        wrong = f"If it is not what was mixed: mixwright amend CAMPAIGN {trial} --set COLUMN=VALUE --why '…'"
+        if found["rest"].startswith(f", column {evidence.LOADING}"):
+            wrong = (
+                "It is a cell's active mass over its area; if one is wrong: mixwright amend CAMPAIGN CELL --set "
+                "active_mass_mg=VALUE --why '…'"
+            )
+        raise Refusal(f"{trial}{found['rest']} {wrong}") from refusal
 
 
 def propose(session: Session, q: int, *, lease: Lease | None = None) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from flows.session import Session
 from store import Reader
 
 CAPACITY = "discharge_areal_capacity"
+LOADING = "loading_mg_cm2"
 PREDICTED = "predicted"
 """Provenance of what the model foresaw of a running cell: shown beside the curve, never learned from."""
 SETTLED_SD = 0.13
@@ -97,7 +98,7 @@ def outcomes(reader: Reader, session: Session) -> pd.DataFrame:
     scalars = _scalar_outcomes(reader.results(session.name))
     subjects = pd.concat([rows[["subject", "trial"]], scalars[["subject", "trial"]]]).drop_duplicates("subject")
     designs = complete_designs(trials.reindex(subjects["trial"])).set_axis(subjects["subject"].to_numpy())
-    designs["loading_mg_cm2"] = own_loading(reader.cells(session.name), designs)
+    designs[LOADING] = own_loading(reader.cells(session.name), designs)
     cycles = sorted({*outcome.STANDARD_CYCLES, *_cycles_wanted(session.spec)})
     derived = outcome.derive(rows.rename(columns={"subject": "design"}), designs, session.materials, cycles=cycles)
     wide = scalars.pivot_table(index="subject", columns="column", values="value", aggfunc="last")
@@ -130,14 +131,14 @@ def learnable(reader: Reader, session: Session) -> Evidence:
     """Gather what the chooser learns from: trials of this campaign's evaluator, and measured history where the spec says so.
 
     History counts where it lies in the space and under the protocol of the campaign and has measured what is wanted;
-    the campaign's own trials count as they were really mixed, also outside the bounds.
+    the campaign's own trials count as they were really mixed and loaded, also outside the bounds.
     """
     trials = reader.trials(session.name)
     own = trials["evaluator"].eq(session.spec.evaluator)
     history = trials["evaluator"].isin(session.spec.learn_from) & _in_space(trials, session.spec)
     # A trial that this campaign asked for answers its question however it was weighed; one from elsewhere must match.
     asked = own & trials["planned"].astype(bool)
-    usable = trials[asked | ((own | history) & _same_conditions(trials, session.spec))]
+    usable = trials[asked | ((own | history) & _same_conditions(trials, session.spec))].copy()
     wanted = wanted_outcomes(session.spec)
     table = outcomes(reader, session)
     found = table[table["trial"].isin(usable.index)].reindex(columns=["trial", *wanted])
@@ -146,8 +147,12 @@ def learnable(reader: Reader, session: Session) -> Evidence:
     found = pd.concat([found, pd.DataFrame({"trial": failed}).reindex(columns=found.columns)]) if len(failed) else found
     names = [str(name) for name in found["trial"]]
     values = found[wanted].astype(float).reset_index(drop=True)
+    usable.loc[failed, LOADING] = as_tested(usable.loc[failed], reader, session)[LOADING]
+    recipes = usable.loc[names, list(session.spec.space)].set_axis(found.index)
+    if LOADING in recipes:
+        recipes[LOADING] = own_loading(reader.cells(session.name), recipes)
     return Evidence(
-        recipes=usable.loc[names, list(session.spec.space)].reset_index(drop=True),
+        recipes=recipes.reset_index(drop=True),
         values=values,
         trials=names,
         data_seq=reader.seq,
@@ -187,10 +192,21 @@ def _scalar_outcomes(results: pd.DataFrame) -> pd.DataFrame:
     return kept[["subject", "trial", "column", "value"]]
 
 
+def as_tested(trials: pd.DataFrame, reader: Reader, session: Session) -> pd.DataFrame:
+    """Trials with the loading that their cells really have, in the mean, where loading is varied and any is known."""
+    if LOADING not in session.spec.space or trials.empty:
+        return trials
+    cells = reader.cells(session.name)
+    cells = cells[~cells["state"].eq("excluded")]
+    known = own_loading(cells, trials.reindex(cells["trial"]).set_axis(cells.index))
+    mean = known.groupby(cells["trial"]).mean().reindex(trials.index)
+    return trials.assign(**{LOADING: mean.fillna(trials[LOADING])})
+
+
 def own_loading(cells: pd.DataFrame, designs: pd.DataFrame) -> pd.Series:
     """Loading of each subject: the cell's own mass over its area where both are known, else what the trial asked for."""
     known = (cells["active_mass_mg"].astype(float) / cells["area_cm2"].astype(float)).reindex(designs.index)
-    return known.where(known > 0).fillna(designs["loading_mg_cm2"])
+    return known.where(known > 0).fillna(designs[LOADING])
 
 
 def _cycles_wanted(spec: CampaignSpec) -> Iterable[int]:

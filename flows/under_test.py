@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +55,8 @@ def cells(session: Session, reader: Reader) -> list[Seen]:
             continue
         mine = record[record["subject"].eq(name)].set_index("cycle")["discharge_areal_capacity_mAh_cm2"]
         recipe = {varied: trial[varied] for varied in session.spec.space}
-        own = {"loading_mg_cm2": float(loading[name])} if "loading_mg_cm2" not in recipe else {}
+        own = {"loading_mg_cm2": float(loading[name])}
+        recipe |= {column: value for column, value in own.items() if column in recipe}
         readings = {**powder.get(cell["trial"], {}), **powder.get(cell["mix"], {}), **powder.get(name, {})}
         seen.append(Seen(name, recipe, readings, unbroken(mine), LOOKS_LIKE[cell["state"]], own))
     owners = reader.mixes(session.name)["trial"]
@@ -65,7 +66,19 @@ def cells(session: Session, reader: Reader) -> list[Seen]:
         if readings and trial["evaluator"] == "lab":
             recipe = {varied: trial[varied] for varied in session.spec.space}
             seen.append(Seen(name, recipe, readings, np.zeros(0), "mixing"))
-    return seen
+    return _powder_once(seen, table["mix"]) if "loading_mg_cm2" in session.spec.space else seen
+
+
+def _powder_once(seen: list[Seen], mix_of: pd.Series) -> list[Seen]:
+    """Take the powder from cells yet to cycle whose batch another speaks for: their own loadings make them look like others."""
+    spoken = {mix_of.get(cell.number) for cell in seen if len(cell.discharge)}
+    once = []
+    for cell in seen:
+        mix = mix_of.get(cell.number, cell.number)
+        waits = not len(cell.discharge) and cell.state != "died"
+        once.append(replace(cell, powder={}) if waits and mix in spoken else cell)
+        spoken.add(mix)
+    return once
 
 
 def unbroken(discharge: pd.Series) -> Any:

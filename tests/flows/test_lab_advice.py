@@ -26,11 +26,13 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     return lab(tmp_path / "bench", monkeypatch)
 
 
-def cell(session: Session, folder: Path, trial: int, cycles: int, q: float, *, late_loss: float = 0.0) -> None:
+def cell(
+    session: Session, folder: Path, trial: int, cycles: int, q: float, *, late_loss: float = 0.0, **facts: float
+) -> None:
     """A cell on the channel of its trial's number, with a table of its first cycles; after the tenth it loses more."""
     name, act = f"T{trial:04d}-M1-C1", Act("Ada", now())
     people.mixed(session.ledger, f"T{trial}", act, done={}, weighed={}, details={})
-    people.start(session.ledger, name, act, channel=str(trial), facts={"area_cm2": AREA})
+    people.start(session.ledger, name, act, channel=str(trial), facts={"area_cm2": AREA, **facts})
     curve = [q * 0.998**n * (1 - late_loss) ** max(0, n - 10) for n in range(1, cycles + 1)]
     rows = [f"{n},{value:.5f}" for n, value in enumerate(curve, start=1)]
     path = folder / f"{name}.csv"
@@ -246,3 +248,32 @@ def test_while_nobody_knows_how_to_meet_a_condition_the_likeliest_cell_runs_on(
     session = open_session(session.loaded.path)
     under_way(session, tmp_path)
     assert not all(item.stop for item in under_test.bring_up_to_date(session))
+
+
+def test_a_cell_is_judged_and_learned_from_at_its_own_loading_where_loading_is_varied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for 6 mg/cm2, loaded with 4: what it gives per gram is the same before its end and after, and so is its recipe."""
+    monkeypatch.setenv("MIXWRIGHT_DATA_DIR", str(tmp_path / "data"))
+    path = tmp_path / "campaign.yaml"
+    varied = CAMPAIGN.replace("fixed:", "  loading_mg_cm2: {low: 2, high: 6, step: 0.5}\nfixed:")
+    path.write_text(varied.replace("loading_mg_cm2: 4, ", ""))
+    session = open_session(path)
+    recipes = pd.DataFrame({"speed_rpm": [1500.0] * 2, "time_h": [3.0] * 2, "loading_mg_cm2": [6.0, 3.0]})
+    designs = session.spec.designs(recipes)
+    session.ledger.propose("bench", designs, DECISION, evaluator="lab", trials_seen=0, key="plan", at=now(), by="Ada")
+    told = {}
+    for cycles in (12, 20):
+        if cycles == 12:
+            cell(session, tmp_path, 1, cycles, 4.0, active_mass_mg=4.0 * AREA)
+        else:
+            curve = "\n".join(f"{n},{4.0 * 0.998**n:.5f}" for n in range(1, cycles + 1))
+            (tmp_path / "T0001-M1-C1.csv").write_text(f"cycle,discharge capacity (mAh/cm2)\n{curve}\n")
+            take_in(session, tmp_path / "T0001-M1-C1.csv", by="Ada")
+        choice = choose.chooser(session, session.reader)
+        assert choice.evidence.recipes["loading_mg_cm2"].tolist() == [4.0]
+        assert choice.evidence.se[OUTCOME].isna().tolist() == [cycles == 20]
+        told[cycles] = choice.evidence.values[OUTCOME][0]
+        asked = choice.optimiser.pending()["loading_mg_cm2"].tolist()
+        assert asked == ([4.0, 3.0] if cycles == 12 else [3.0])
+    assert told[12] == pytest.approx(told[20], rel=0.05)
