@@ -30,6 +30,9 @@ NEAR_MELTING_C = 15.0
 OVERDUE = 1.2
 """A test is called overdue beyond this multiple of the longest time that its cycles can take [est]."""
 
+_HEATS = ("speed_rpm", "time_h", "premill_h", "premill_speed_rpm", "mixer", "ball_ratio", "duty")
+"""Columns of a design that bear on the vessel's temperature."""
+
 
 @dataclass(frozen=True)
 class ToMix:
@@ -156,13 +159,13 @@ def _outside(session: Session, design: pd.Series) -> list[str]:
 
 def _warnings(session: Session, design: pd.Series, vessel_C: float | None, unknown: str | None) -> list[str]:
     said = []
-    formula = session.materials.electrolyte(str(design["sse"])).formula
-    sulfide = "P" in formula and "S" in formula
-    said.append(
-        "sulfide electrolyte: weigh, mix and open under inert gas; moist air frees H2S"
-        if sulfide
-        else f"{design['sse']} takes up moisture: weigh, mix and open under inert gas"
-    )
+    name = str(design["sse"])
+    sulfide = session.materials.electrolyte(name).is_sulfide
+    inert, frees = "weigh, mix and open under inert gas", "moist air frees H2S"
+    if sulfide is None:
+        said.append(f"nobody says whether {name} is a sulfide: {inert}; of a sulfide {frees}")
+    else:
+        said.append(f"sulfide electrolyte: {inert}; {frees}" if sulfide else f"{name} takes up moisture: {inert}")
     if str(design["active"]) in ("Se", "SeS2", "Te"):
         said.append(f"{design['active']} dust is toxic: closed containers, gloves")
     if str(design["active"]) == "none":
@@ -184,6 +187,9 @@ def _vessel_temperature_C(session: Session, designs: pd.DataFrame) -> tuple[dict
     """The model's vessel temperature by trial; and by trial why there is none, where a recipe leaves what the model knows."""
     from models.simulate import simulate
 
+    designs = complete(
+        designs[list(_HEATS)]
+    )  # the rest as published: no cell setting may keep the vessel from being judged
     told = {trial: _refused(session, designs.loc[[trial]]) for trial in designs.index}
     unknown = {str(trial): sentence for trial, sentence in told.items() if sentence is not None}
     known = designs[[told[trial] is None for trial in designs.index]]

@@ -1,15 +1,18 @@
 """Tables of electrolytes, actives, carbons, mixers, anodes and halides, and a lab's own rows beside ours.
 
 Each table is a CSV in this folder whose columns carry their units; a campaign may name further CSV files with the same
-columns (`materials: {electrolytes: our_sse.csv}`), whose rows are added, never merged into ours.
+columns (`materials: {electrolytes: our_sse.csv}`), whose rows are added, never merged into ours. The column `sulfide` may be
+missing or empty there.
 """
 
 from __future__ import annotations
 
 import csv
 import math
+import re
+import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -41,6 +44,16 @@ class Electrolyte:
     window_high_V_vs_Li: float
     relative_price: float
     source: str
+    sulfide: str = ""
+    """yes or no; empty where only the formula tells."""
+
+    @property
+    def is_sulfide(self) -> bool | None:
+        """Whether it holds sulfur, and so may free H2S in moist air; None where neither table nor formula tells."""
+        if self.sulfide:
+            return self.sulfide == "yes"
+        elements = elements_of(self.formula)
+        return None if elements is None else "S" in elements
 
     @property
     def halide_fractions(self) -> dict[str, float]:
@@ -165,6 +178,27 @@ class Materials:
         return _look_up(self.anodes, name, "anode")
 
 
+_SYMBOLS = frozenset(
+    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc "
+    "Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi "
+    "Th U".split()
+)
+_FORMULA = re.compile(r"(?:[A-Z][a-z]?|[\d.,()\[\]·*+\s-])+")
+
+
+def elements_of(formula: str) -> frozenset[str] | None:
+    """Return the elements of a formula such as `75Li2S-25P2S5`; None where it is words or a nickname.
+
+    >>> sorted(elements_of("Li4SnS4"))
+    ['Li', 'S', 'Sn']
+    >>> elements_of("LPSCl") is None
+    True
+    """
+    text = unicodedata.normalize("NFKC", formula)
+    found = frozenset(re.findall(r"[A-Z][a-z]?", text))
+    return found if found and found <= _SYMBOLS and _FORMULA.fullmatch(text) else None
+
+
 def _look_up(table: Mapping[str, Row], name: str, kind: str) -> Row:
     if name not in table:
         raise Refusal(f"nobody defined the {kind} {name!r}: {nearest(name, table)}")
@@ -177,13 +211,13 @@ def _read(path: Path, kind: type[Any]) -> dict[str, Any]:
     with path.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream)
         header = reader.fieldnames or []
-        missing = [name for name in columns if name not in header]
+        missing = [item.name for item in fields(kind) if item.name not in header and item.default is MISSING]
         extra = [name for name in header if name not in columns]
         if missing or extra:
             raise Refusal(f"{path}, row 1: columns must be {','.join(columns)}; missing {missing}, unknown {extra}")
         rows: dict[str, Any] = {}
         for number, cells in enumerate(reader, start=2):
-            values = {name: _cell(cells[name], hints[name], path, number, name) for name in columns}
+            values = {name: _cell(cells[name], hints[name], path, number, name) for name in columns if name in header}
             if (name := str(values["name"])) in rows:
                 raise Refusal(f"{path}, row {number}: {name} is defined twice")
             rows[name] = kind(**values)
@@ -193,6 +227,12 @@ def _read(path: Path, kind: type[Any]) -> dict[str, Any]:
 def _cell(text: str | None, wanted: type, path: Path, row: int, column: str) -> str | float:
     if text is None:
         raise Refusal(f"{path}, row {row}: the row ends before column {column}")
+    if column == "sulfide":
+        if (said := text.strip().lower()) not in ("yes", "no", ""):
+            raise Refusal(
+                f"{path}, row {row}, column sulfide: {text!r} must be yes or no, or empty where the formula tells"
+            )
+        return said
     if wanted is str:
         return text.strip()
     if not text.strip():

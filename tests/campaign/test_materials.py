@@ -42,3 +42,35 @@ def test_halide_content_agrees_with_halide_per_phosphorus() -> None:
 def test_a_bad_row_is_refused_with_its_place(tmp_path: Path, changes: dict[str, str], words: str) -> None:
     with pytest.raises(Refusal, match=words):
         materials.load({"electrolytes": own_row(tmp_path, **changes)})
+
+
+@pytest.mark.parametrize(
+    ("formula", "sulfide"),
+    [
+        ("Li4SnS4", True),
+        ("75Li2S-25P2S5", True),
+        ("Li₆PS₅Cl", True),
+        ("Li3InCl6", False),
+        ("Li2SiO3", False),
+        ("LPSCl", None),
+        ("argyrodite, undisclosed", None),
+    ],
+)
+def test_whether_an_electrolyte_is_a_sulfide_is_read_from_its_elements(
+    tmp_path: Path, formula: str, sulfide: bool | None
+) -> None:
+    """A file from before the table had that column is still read."""
+    path = own_row(tmp_path, formula=f'"{formula}"')
+    assert "sulfide" in path.read_text(encoding="utf-8")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n", encoding="utf-8")
+    assert materials.load({"electrolytes": path}).electrolyte("OurSSE").is_sulfide is sulfide
+
+
+def test_what_the_table_says_of_sulfides_counts_before_the_formula(tmp_path: Path) -> None:
+    known = materials.load({"electrolytes": own_row(tmp_path, formula="ours", sulfide="No")})
+    assert known.electrolyte("OurSSE").is_sulfide is False
+    assert known.electrolyte("SS7").is_sulfide is True and known.electrolyte("LIC").is_sulfide is False
+    (tmp_path / "other").mkdir()
+    with pytest.raises(Refusal, match="row 2, column sulfide: 'perhaps' must be yes or no"):
+        materials.load({"electrolytes": own_row(tmp_path / "other", sulfide="perhaps")})

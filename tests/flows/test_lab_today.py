@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from lab_kit import AREA, DECISION, cycler_csv, lab
 
+from campaign import materials
 from flows import people
 from flows.people import Act
-from flows.session import Session, now
+from flows.session import Session, now, open_session
 from flows.take_in import take_in as take
 from flows.today import longest_test_h, today
 
@@ -55,6 +56,40 @@ def test_a_recipe_that_may_melt_its_active_is_warned_of(session: Session) -> Non
     warned = {name for name, text in said.items() if "melts" in text}
     assert "T0006" not in warned and "T0001" not in warned  # Te melts higher; 1500 rpm stays cooler
     assert "Te dust is toxic" in said["T0006"] and "toxic" not in said["T0005"]
+
+
+def test_every_sulfide_is_warned_of_whatever_its_formula_looks_like(session: Session) -> None:
+    header, ours = Path(materials.__file__).with_name("electrolytes.csv").read_text(encoding="utf-8").splitlines()[:2]
+    kept = header.split(",")[:-1], ours.split(",")[:-1]
+    own = [",".join(kept[0])]
+    for name, formula in (("tin", "Li4SnS4"), ("halide", "Li3InCl6"), ("secret", "as the supplier sent it")):
+        own.append(",".join((dict(zip(*kept, strict=True)) | {"name": name, "formula": formula}).values()))
+    path = session.loaded.path
+    path.with_name("own.csv").write_text("\n".join(own) + "\n", encoding="utf-8")
+    path.write_text(path.read_text() + "materials: {electrolytes: own.csv}\n")
+    session = open_session(path)
+    five = session.spec.designs(pd.DataFrame({"speed_rpm": [1500.0] * 5, "time_h": [3.0] * 5}))
+    five["sse"] = ["SS7", "tin", "secret", "halide", "LIC"]
+    session.ledger.propose("bench", five, DECISION, evaluator="lab", trials_seen=4, key="sse", at=now(), by="Ada")
+    said = {batch.trial: batch.warnings[0] for batch in today(session).mix}
+    warned = ["T0005", "T0006", "T0007"]
+    assert [name for name in ("T0005", "T0006", "T0007", "T0008", "T0009") if "H2S" in said[name]] == warned
+    assert "nobody says whether secret is a sulfide" in said["T0007"]
+    assert "halide takes up moisture" in said["T0008"]
+
+
+def test_a_setting_of_the_cell_does_not_hide_how_hot_the_vessel_gets(session: Session) -> None:
+    hot = session.spec.designs(pd.DataFrame({"speed_rpm": [2000.0] * 3, "time_h": [5.0] * 3}))
+    hot["ball_ratio"] = 20.0
+    hot["loading_mg_cm2"], hot["temperature_C"] = (
+        [5.5, 4.0, 4.0],
+        [25.0, 60.0, 25.0],
+    )  # the model knows 5 mg/cm2, 30 degC
+    hot["sse"] = ["LPSCl", "LPSCl", "LIC"]  # and no cell with LIC
+    session.ledger.propose("bench", hot, DECISION, evaluator="lab", trials_seen=4, key="cell", at=now(), by="Ada")
+    said = {batch.trial: " ".join(batch.warnings) for batch in today(session).mix}
+    for trial in ("T0005", "T0006", "T0007"):
+        assert "S melts at 115 degC: watch the temperature" in said[trial] and "no temperature" not in said[trial]
 
 
 def test_a_recipe_that_the_model_does_not_know_takes_no_warning_from_the_others(session: Session) -> None:
