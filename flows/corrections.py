@@ -268,7 +268,7 @@ def change_state(session: Session, verb: str, subject: SubjectId, act: Act) -> s
         raise Refusal(f"{verb} needs a reason: --why '…', so that the history can be understood later")
     if verb == "abandon" and subject.kind != "trial":
         raise Refusal(f"{subject} is a {subject.kind}; what is abandoned is a whole trial: {subject.trial}")
-    if _DONE.get(verb) == _state(session, subject):
+    if verb in _DONE and _DONE[verb] == _state(session, subject):
         return f"{subject} is {_DONE[verb]} already; nothing has changed"
     if verb == "undo":
         return standing.undo(session.ledger, subject, act)

@@ -256,9 +256,8 @@ def _unstarted(reader: Reader, campaign: str) -> list[str]:
 
 def _to_propose(session: Session, reader: Reader, own: pd.DataFrame, advised: list[Advice]) -> list[str]:
     """Say how many channels will have nothing to test when all that is planned is on its way."""
-    on_the_way = int(own["state"].isin(["proposed", "issued"]).sum()) + len(
-        under_test.waiting_mixes(reader, session.name)
-    )
+    batches = [*under_test.waiting_mixes(reader, session.name), *_unstarted(reader, session.name)]
+    on_the_way = int(own["state"].isin(["proposed", "issued"]).sum()) + len(batches)
     lacking = len(under_test.free_channels(session, reader)) + sum(item.stop for item in advised) - on_the_way
     left = session.spec.budget.trials - int(own["planned"].astype(bool).sum())
     q = min(lacking, left)

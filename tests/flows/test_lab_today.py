@@ -170,3 +170,24 @@ def test_a_finished_cell_without_area_is_asked_about_until_it_teaches(
     assert "best so far: trial T0001" in said and "nobody has said its active mass, so its loading counts as" in said
     run("amend", path, "T0001-M1-C1", "--set", "active_mass_mg=3.2", "--why", "weighed late")
     assert today(session).look == ()
+
+
+def test_a_batch_whose_start_was_taken_back_is_on_its_way_to_a_channel(
+    bench: Session, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    path = bench.loaded.path
+    path.write_text(path.read_text() + "lab: {channels: 3}\n")
+    session = open_session(path)
+    for trial in ("T0001", "T0002", "T0003"):
+        session.ledger.abandon(trial, key=trial, at=now(), by="Ada", why="another plan")
+    run("start", "T0004", "--channel", 1)
+    assert "2 channels will have nothing to test; 2 more recipes" in today(session).propose[0]
+    run("undo", path, "T0004-M1-C1", "--why", "not started after all")
+    found = today(session)
+    assert "T0004-M1" in found.start[0]
+    assert "2 channels will have nothing to test; 2 more recipes" in found.propose[0]
+
+
+def test_taking_back_what_never_was_is_refused(bench: Session, run: Callable[..., tuple[int, str, str]]) -> None:
+    code, _, said = run("undo", bench.loaded.path, "T0004-M1-C1", "--why", "a slip")
+    assert code == 1 and said.startswith("mixwright: ") and "T0004-M1-C1" in said
