@@ -67,6 +67,14 @@ class Best:
     sd: float
     met: float = 1.0
     """Chance that the cell's own recipe meets the conditions on outcomes."""
+    likeliest: float | None = None
+    """Where no recipe tried is likely to meet the conditions: the chance of that cell's which is likeliest to; each is judged by
+    its share of it."""
+
+    @property
+    def share(self) -> float:
+        """What a chance of being the best is multiplied by where it is asked whether to stop."""
+        return self.met if self.likeliest is None else self.met / max(self.likeliest, 1e-12)
 
     @classmethod
     def of(cls, predicted: pd.DataFrame, *, sign: float) -> Best:
@@ -107,12 +115,13 @@ def bars(
             for recipes in (tried, mine)
         )
         stands &= theirs >= (own - ALIKE * np.abs(own))[:, None]
-    if not (met_tried > RATHER).any():
-        # Nobody knows yet how to meet the conditions: the likeliest to do so must be seen to its end.
-        met = met / max(float(met.max(initial=0.0)), 1e-12)
+    # Where nobody knows yet how to meet the conditions, the likeliest to do so must be seen to its end.
+    likeliest = None if (met_tried > RATHER).any() else float(met.max(initial=0.0))
     return {
         number: replace(
-            Best.of(predicted[rivals], sign=sign) if rivals.any() else Best(-sign * math.inf, 0.0), met=chance
+            Best.of(predicted[rivals], sign=sign) if rivals.any() else Best(-sign * math.inf, 0.0),
+            met=chance,
+            likeliest=likeliest,
         )
         for number, rivals, chance in zip(cells, stands, met.tolist(), strict=True)
     }
@@ -146,35 +155,51 @@ def advise(
     """
     said = told.table.drop_duplicates("number", keep="last").set_index("number")
     running = [c for c in cells if c.state == "running" and len(c.discharge) >= 2 and c.number in said.index]
-    found = {}
+    found, shares = {}, {}
     for cell in running:
         row = said.loc[cell.number]
         value, se = float(row[objective]), float(row[f"{objective}_se"])
         if math.isfinite(value):
             bar = best[cell.number]
-            chance = bar.met * float(ndtr(sign * (value - bar.mean) / math.hypot(se, bar.sd, 1e-12)))
-            found[cell.number] = _judged(cell, value, se, chance, float(row["early_sd"]), last_cycle, bar)
+            beats = float(ndtr(sign * (value - bar.mean) / math.hypot(se, bar.sd, 1e-12)))
+            shares[cell.number] = bar.share * beats
+            found[cell.number] = _judged(cell, value, se, beats, float(row["early_sd"]), last_cycle, bar)
     spared = [cell for cell in running if cell.number in found and not found[cell.number].stop]
     if wanted > sum(advice.stop for advice in found.values()):
         room = wanted - sum(advice.stop for advice in found.values())
-        found |= _make_room(spared, found, best, told.lacking, last_cycle, cycle_days, room)
+        found |= _make_room(spared, found, shares, best, told.lacking, last_cycle, cycle_days, room)
     return [found[cell.number] for cell in running if cell.number in found]
 
 
-def _judged(cell: Seen, value: float, se: float, chance: float, early: float, last_cycle: int, best: Best) -> Advice:
-    n = len(cell.discharge)
-    likely = f"{chance:.0%}" if chance >= HOPELESS else f"{chance:.1%}" if chance >= 0.001 else "under 0.1%"
+def _judged(cell: Seen, value: float, se: float, beats: float, early: float, last_cycle: int, best: Best) -> Advice:
+    n, chance, share = len(cell.discharge), best.met * beats, best.share * beats
     reason = (
-        f"expected {value:.4g} ± {se:.2g} after {n} of {last_cycle} cycles (those to come leave ±{early:.0%}), "
-        f"{_against(best)}: its chance of being the best is {likely}"
+        f"expected {value:.4g} ± {se:.2g} after {n} of {last_cycle} cycles (those to come leave ±{early:.0%} against the other "
+        f"cells), {_against(best)}"
     )
-    hopeless = chance < HOPELESS
+    if best.likeliest is None:
+        reason += f": its chance of being the best is {_likely(chance)}"
+    hopeless = share < HOPELESS
     if hopeless:
-        reason += f", less than {HOPELESS:.0%}"
+        reason += f", less than {_of(HOPELESS, best)}"
     return Advice(cell.number, n, hopeless, chance, value, se, reason)
 
 
+def _likely(chance: float) -> str:
+    return f"{chance:.0%}" if chance >= HOPELESS else f"{chance:.1%}" if chance >= 0.001 else "under 0.1%"
+
+
+def _of(bound: float, best: Best) -> str:
+    """A bound on a chance, said of what it is held against."""
+    return f"{bound:.0%}" if best.likeliest is None else f"{bound:.0%} of the likeliest one's"
+
+
 def _against(best: Best) -> str:
+    if best.likeliest is not None:
+        return (
+            "and no recipe tried is likely to meet the conditions, so none is the best yet: this one meets them with a chance of "
+            f"{_likely(best.met)}"
+        )
     bar = (
         f"{best.mean:.4g} of the best tried"
         if math.isfinite(best.mean)
@@ -186,6 +211,7 @@ def _against(best: Best) -> str:
 def _make_room(
     cells: Sequence[Seen],
     found: Mapping[Any, Advice],
+    shares: Mapping[Any, float],
     best: Mapping[Any, Best],
     lacking: Lacking,
     last_cycle: int,
@@ -193,22 +219,20 @@ def _make_room(
     room: int,
 ) -> dict[Any, Advice]:
     """Stop the weakest cells, then those beside which a fresh cell tells more a channel-day than their running on."""
-    weak = sorted(
-        (cell for cell in cells if found[cell.number].chance_best < WEAK), key=lambda c: found[c.number].chance_best
-    )
+    weak = sorted((cell for cell in cells if shares[cell.number] < WEAK), key=lambda c: shares[c.number])
     stopped = {
-        c.number: _stopped(found[c.number], f"less than {WEAK:.0%}, and a batch waits for a channel")
+        c.number: _stopped(found[c.number], f"less than {_of(WEAK, best[c.number])}, and a batch waits for a channel")
         for c in weak[:room]
     }
     cells = [cell for cell in cells if cell.number not in stopped]
-    top = max((found[cell.number].chance_best for cell in cells), default=0.0)
+    top = max((shares[cell.number] for cell in cells), default=0.0)
     worth = []
     for cell in cells:
         days, said = cycle_days[cell.number], found[cell.number]
         # Doubt in logs is doubt in the outcome's unit by the value squared: of what hardly works little can be lost.
         bar = best[cell.number].mean
         size = min(abs(said.expected / bar), 1.0) if bar and math.isfinite(bar) else 1.0
-        matters = said.chance_best / max(top, 1e-9) * size**2
+        matters = shares[cell.number] / max(top, 1e-9) * size**2
         now, run_on, beside = _doubt_of_region(lacking, cell.number)
         left = max((last_cycle - len(cell.discharge)) * days, SHORTEST_DAYS)
         on = matters * (now - run_on) / left

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -46,6 +47,18 @@ def under_way(session: Session, folder: Path) -> None:
     cell(session, folder, 2, 20, 4.2)
     cell(session, folder, 3, 8, 4.7)
     cell(session, folder, 4, 8, 0.4)
+
+
+def test_the_doubt_that_orders_cells_is_not_taken_for_all_doubt(session: Session, tmp_path: Path) -> None:
+    """The noise of batches and what all cells lack alike stand in `±`, not in what tells one cell from another."""
+    under_way(session, tmp_path)
+    for item in under_test.bring_up_to_date(session):
+        found = re.search(
+            r"expected (\S+) ± (\S+) after .*those to come leave ±(\d+)% against the other cells\)", item.reason
+        )
+        assert found is not None
+        value, doubt, ordering = map(float, found.groups())
+        assert doubt / value > ordering / 100
 
 
 def test_today_says_which_cell_to_stop_and_which_runs_on(session: Session, tmp_path: Path) -> None:
@@ -247,7 +260,16 @@ def test_while_nobody_knows_how_to_meet_a_condition_the_likeliest_cell_runs_on(
     session.loaded.path.write_text(session.loaded.path.read_text().replace("budget:", bound))
     session = open_session(session.loaded.path)
     under_way(session, tmp_path)
-    assert not all(item.stop for item in under_test.bring_up_to_date(session))
+    advised = under_test.bring_up_to_date(session)
+    assert not all(item.stop for item in advised)
+    optimiser = choose.chooser(session, session.reader).optimiser
+    for item in advised:  # what is said is what is believed, however the cells are weighed against one another
+        row = session.ledger.trials("bench").loc[[str(item.number)[:5]]]
+        (chance,) = optimiser.chance_met(row[list(session.spec.space)])
+        assert chance < 0.5 and item.chance_best == pytest.approx(chance, rel=0.01)
+        assert "no recipe tried is likely to meet the conditions" in item.reason and "being the best" not in item.reason
+        likely = f"{chance:.0%}" if chance >= 0.02 else f"{chance:.1%}" if chance >= 0.001 else "under 0.1%"
+        assert f"meets them with a chance of {likely}" in item.reason
 
 
 def test_a_cell_is_judged_and_learned_from_at_its_own_loading_where_loading_is_varied(
