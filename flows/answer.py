@@ -39,7 +39,7 @@ class Answer:
         sentences: the recommendation in words.
         notes: what stands on a bound or is not identified.
         surface: speed x time grid at the recommended other axes: `speed_rpm`, `time_h`, `mean`, `sd`.
-        ridge: for each speed the best time, where it is expected within the tolerance of the best.
+        ridge: for each speed the best time, where it is within the tolerance of the best, and the recommended point.
         electrolytes: per SSE its best expected recipe.
     """
 
@@ -84,9 +84,9 @@ def _ask(session: Session, choice: Chooser) -> Answer | None:
     row = optimiser.recommend().iloc[0]
     recipe = {name: row[name] for name in spec.space}
     surface = speed_time_surface(spec, optimiser)
-    ridge = ridge_of(surface, float(row["mean"]), spec)
-    notes = (*_bound_notes(spec, recipe), *_flat_notes(spec, optimiser, recipe), *_model_notes(session, recipe))
     window = optimiser.window(spec.tolerance_pct / 100.0)
+    ridge = ridge_of(surface, _on_plane(spec, optimiser, window, row), row, spec)
+    notes = (*_bound_notes(spec, recipe), *_flat_notes(spec, optimiser, recipe), *_model_notes(session, recipe))
     gain = abs(float(row["mean"])) * (spec.stopping or Stopping()).smallest_worthwhile_gain_pct / 100.0
     stopping = optimiser.stopping(gain, bound=(spec.stopping or Stopping()).chance_below)
     return Answer(
@@ -130,23 +130,49 @@ def _threshold(spec: CampaignSpec, best: float) -> float:
     return best - sign * abs(best) * spec.tolerance_pct / 100.0
 
 
-def ridge_of(surface: pd.DataFrame, best: float, spec: CampaignSpec) -> pd.DataFrame:
-    """For each speed the time that is expected best there, kept where it lies within the tolerance of the recommendation.
+def ridge_of(surface: pd.DataFrame, looked_at: pd.DataFrame, best: pd.Series, spec: CampaignSpec) -> pd.DataFrame:
+    """For each speed the best time there, where it counts as equivalent to the recommended recipe, which belongs to it.
+
+    Equivalent is what is expected within the tolerance of it; with several objectives what is likely to be so in each of them,
+    as in the process window.
+
+    Args:
+        surface: speed x time grid.
+        looked_at: further recipes on that plane, the recommended one among them (`_on_plane`).
+        best: the recommended recipe, with its `mean`.
+        spec: the campaign.
 
     Returns:
-        `speed_rpm`, `time_h`, `mean`, and the shortest and longest time within the tolerance (`time_low_h`, `time_high_h`).
+        `speed_rpm`, `time_h`, `mean`, and the shortest and longest time that are equivalent (`time_low_h`, `time_high_h`).
     """
     columns = ["speed_rpm", "time_h", "mean", "probability", "time_low_h", "time_high_h"]
     if surface.empty:
         return pd.DataFrame(columns=columns)
-    sign = 1.0 if spec.objective.goal == "max" else -1.0
-    inside = surface[surface["allowed"] & (sign * surface["mean"] >= sign * _threshold(spec, best))]
+    sign, several = 1.0 if spec.objective.goal == "max" else -1.0, len(spec.objectives) > 1
+    points = pd.concat([surface[surface["allowed"]], looked_at], ignore_index=True)
+    equal = points["probability"] >= LIKELY
+    if not several:
+        equal = sign * points["mean"] >= sign * _threshold(spec, float(best["mean"]))
     rows = []
-    for speed, group in inside.groupby("speed_rpm"):
-        top = group.iloc[int(np.argmax(sign * group["mean"].to_numpy()))]
+    for speed, group in points[equal | points["recommended"].eq(True)].groupby("speed_rpm"):
+        by = group["probability"] if several else sign * group["mean"]
+        top = group.iloc[int(np.argmax(by.to_numpy()))]
         time = group["time_h"]
         rows.append((speed, top["time_h"], top["mean"], top["probability"], time.min(), time.max()))
     return pd.DataFrame(rows, columns=columns)
+
+
+def _on_plane(spec: CampaignSpec, optimiser: Optimiser, window: Window, best: pd.Series) -> pd.DataFrame:
+    """The recommended recipe, and with several objectives those of the window that differ from it in speed and time alone.
+
+    A grid over the plane passes by times that a mixer can be set to.
+    """
+    names = list(spec.space)
+    same = window.table[names].eq(best[names])
+    own = same.all(axis=1)
+    beside = same.drop(columns=["speed_rpm", "time_h"], errors="ignore").all(axis=1)
+    kept = window.table[own | (beside & (len(spec.objectives) > 1))]
+    return kept.assign(mean=optimiser.predict(kept[names])["mean"], recommended=own)
 
 
 def electrolytes(spec: CampaignSpec, choice: Chooser) -> pd.DataFrame:
@@ -155,13 +181,15 @@ def electrolytes(spec: CampaignSpec, choice: Chooser) -> pd.DataFrame:
     if "sse" not in spec.space:
         return pd.DataFrame(columns=columns)
     sign = 1.0 if spec.objective.goal == "max" else -1.0
-    candidates = choice.optimiser.space.sample(2048, seed=spec.seed)
     foreseen = choice.evidence.se[spec.objective.outcome].notna()
     values = choice.evidence.values[spec.objective.outcome].mask(foreseen)
     tried = (sign * values).groupby(choice.evidence.recipes["sse"]).max() * sign
     rows = []
     for sse in _choices(spec, "sse"):
-        recipes = candidates.assign(sse=sse)
+        # Drawn anew for each: what is forbidden with one is allowed with another.
+        recipes = choice.optimiser.space.narrowed({"sse": sse}).find(2048, seed=spec.seed)
+        if recipes.empty:
+            continue
         predicted, met = choice.optimiser.predict(recipes), choice.optimiser.chance_met(recipes)
         predicted = predicted[met >= min(LIKELY, met.max())]
         top = predicted.iloc[int(np.argmax(sign * predicted["mean"].to_numpy()))]
@@ -215,9 +243,13 @@ def _sentences(
             "recipe itself."
         )
     if ridge.empty:
-        return (first, f"No recipe on the speed × time plane is expected within {spec.tolerance_pct:g} % of it.")
+        return (first,)  # speed and time are not both varied
+    each = " in every objective" if len(spec.objectives) > 1 else ""
+    if len(ridge) == 1 and ridge["time_low_h"].iloc[0] == ridge["time_high_h"].iloc[0]:
+        alone = f"No other recipe on the speed × time plane is expected within {spec.tolerance_pct:g} % of it{each}."
+        return first, alone
     slow, fast = (_settable_end(spec, ridge.iloc[end]) for end in (0, -1))
-    return first, f"Ridge of equivalents within {spec.tolerance_pct:g} %: from {slow} to {fast}."
+    return first, f"Ridge of equivalents within {spec.tolerance_pct:g} %{each}: from {slow} to {fast}."
 
 
 def _settable_end(spec: CampaignSpec, row: pd.Series) -> str:
@@ -231,7 +263,7 @@ def _settable_end(spec: CampaignSpec, row: pd.Series) -> str:
             ("time_high_h", "time_h"),
         )
     )
-    return f"{speed} rpm × {time} h ({low}–{high} h)"
+    return f"{speed} rpm × {time} h" + (f" ({low}–{high} h)" if low != high else "")
 
 
 def _nearest(item: Any, value: float) -> str:
