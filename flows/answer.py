@@ -11,6 +11,7 @@ import pandas as pd
 
 from campaign import outcome
 from campaign.spec import CampaignSpec, Range, Stopping
+from flows import ceiling
 from flows.choose import Chooser, data_hash
 from flows.session import Session
 from review.words import label
@@ -81,7 +82,7 @@ def _ask(session: Session, choice: Chooser) -> Answer | None:
     if known.empty:
         return None
     optimiser = choice.optimiser
-    row = optimiser.recommend().iloc[0]
+    row = _recommended(session, optimiser)
     recipe = {name: row[name] for name in spec.space}
     surface = speed_time_surface(spec, optimiser)
     window = optimiser.window(spec.tolerance_pct / 100.0)
@@ -103,8 +104,16 @@ def _ask(session: Session, choice: Chooser) -> Answer | None:
         notes=notes,
         surface=surface,
         ridge=ridge,
-        electrolytes=electrolytes(spec, choice),
+        electrolytes=electrolytes(session, choice),
     )
+
+
+def _recommended(session: Session, optimiser: Optimiser) -> pd.Series:
+    """The recommendation; its expected value and interval end at what a cell can hold."""
+    row = optimiser.recommend()
+    told = ["mean", "p05", "p95"]
+    most = ceiling.of(row, session.spec.objective.outcome, session.spec, session.materials)
+    return row.assign(**ceiling.under(row[told], most)).iloc[0]
 
 
 def speed_time_surface(spec: CampaignSpec, optimiser: Optimiser) -> pd.DataFrame:
@@ -175,8 +184,9 @@ def _on_plane(spec: CampaignSpec, optimiser: Optimiser, window: Window, best: pd
     return kept.assign(mean=optimiser.predict(kept[names])["mean"], recommended=own)
 
 
-def electrolytes(spec: CampaignSpec, choice: Chooser) -> pd.DataFrame:
+def electrolytes(session: Session, choice: Chooser) -> pd.DataFrame:
     """Per SSE: the best expected recipe with its interval, and the best one tried."""
+    spec = session.spec
     columns = ["sse", "mean", "p05", "p95", "best_tried"]
     if "sse" not in spec.space:
         return pd.DataFrame(columns=columns)
@@ -191,7 +201,9 @@ def electrolytes(spec: CampaignSpec, choice: Chooser) -> pd.DataFrame:
         if recipes.empty:
             continue
         predicted, met = choice.optimiser.predict(recipes), choice.optimiser.chance_met(recipes)
-        predicted = predicted[met >= min(LIKELY, met.max())]
+        predicted = predicted[met >= min(LIKELY, met.max())][["mean", "p05", "p95"]]
+        most = ceiling.of(recipes.loc[predicted.index], spec.objective.outcome, spec, session.materials)
+        predicted = ceiling.under(predicted, most)
         top = predicted.iloc[int(np.argmax(sign * predicted["mean"].to_numpy()))]
         rows.append((sse, top["mean"], top["p05"], top["p95"], tried.get(sse, np.nan)))
     return pd.DataFrame(rows, columns=columns)

@@ -16,7 +16,7 @@ import pandas as pd
 from campaign.errors import Refusal
 from campaign.space import SearchSpace
 from campaign.trial import OPEN, Decision
-from flows import evidence, goals, lab_cost, memory, stock, under_test
+from flows import ceiling, evidence, goals, lab_cost, memory, stock, under_test
 from flows.evidence import Evidence
 from flows.prior import before_results, priors_of
 from flows.session import Session, now, who
@@ -129,6 +129,9 @@ def propose(session: Session, q: int, *, lease: Lease | None = None) -> pd.DataF
     choice, recipes = _ask(session, reader, q)
     designs = session.spec.designs(recipes[list(session.spec.space)])
     reasons = recipes[list(REASON_COLUMNS)].rename(columns=REASON_COLUMNS)
+    told = [name for name in REASON_COLUMNS.values() if name != "reason"]
+    most = ceiling.of(recipes, session.spec.objective.outcome, session.spec, session.materials)
+    reasons[told] = ceiling.under(reasons[told].astype(float), most)
     decision = Decision(
         model_version=f"mixwright {version('mixwright')}",
         seed=session.spec.seed,

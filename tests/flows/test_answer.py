@@ -73,3 +73,16 @@ def test_the_ridge_holds_the_recommended_recipe_and_what_equals_it_in_everything
         sentence for sentence in found.sentences if "in every objective" in sentence and "looked at" not in sentence
     ]
     assert said.startswith(("Ridge of equivalents", "No other recipe"))
+
+
+def test_no_interval_reaches_beyond_what_a_cell_can_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """25 wt% of S hold 418 mAh per gram of composite, and the electrolyte holds a little more beside it."""
+    session = opened(tmp_path, monkeypatch)
+    recipes = pd.DataFrame({"speed_rpm": [1000.0, 2000.0, 1500.0], "time_h": [1.0, 1.0, 11.0]})
+    found = measured(session, tmp_path, recipes, [0.6, 6.4, 0.5])
+    asked = choose.propose(session, 3)
+    free = choose.chooser(session, session.reader).optimiser.predict(asked[["speed_rpm", "time_h"]])
+    assert free["p95"].max() > 600  # what numbers alone would let expect
+    assert (asked["predicted_p95"] < 540).all() and found.p95 < 540
+    assert (asked["predicted_p05"] <= asked["predicted_mean"]).all()
+    assert (asked["predicted_mean"] <= asked["predicted_p95"]).all() and found.p05 <= found.mean <= found.p95
