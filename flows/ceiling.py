@@ -24,19 +24,16 @@ def of(recipes: pd.DataFrame, name: str, spec: CampaignSpec, materials: Material
     """Return the most that an outcome can be for n recipes of a campaign; infinite where no theory bounds it."""
     if not name.startswith(HELD) or recipes.empty:
         return np.full(len(recipes), np.inf)
-    import torch
-
     from models.electrode import sse_capacity_mAh_cm2, theoretical_capacity_mAh_cm2
     from models.inputs import encode
     from models.parameters import load
 
     designs = spec.designs(recipes[list(spec.space)].reset_index(drop=True))
     x, known = encode(designs, materials), load()
-    with torch.no_grad():
-        shares = sse_capacity_mAh_cm2(x, 1.0, known.values(known.draw(DRAWS, seed=0)))
-        most = theoretical_capacity_mAh_cm2(x) + torch.quantile(shares, SURE, dim=0)
+    shares = sse_capacity_mAh_cm2(x, 1.0, known.values(known.draw(DRAWS, seed=0)))
+    most = theoretical_capacity_mAh_cm2(x) + shares.quantile(SURE, dim=0)
     record = pd.DataFrame({"design": designs.index, "cycle": outcome.cycle_of(name) or 1})
-    record["discharge_areal_capacity_mAh_cm2"] = most.numpy()
+    record["discharge_areal_capacity_mAh_cm2"] = most.detach().numpy()
     cycles = [int(record["cycle"].iloc[0])]
     derived = outcome.derive(record, designs, materials, cycles=cycles).reindex(columns=[name])[name]
     return derived.fillna(np.inf).to_numpy(dtype=float)
