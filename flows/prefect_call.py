@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import urllib.error
 import urllib.request
@@ -42,6 +43,7 @@ def run(
     _start_server()
     from flows.prefect_flows import run_flow
 
+    _say_refusals_once()
     return run_flow(progress, started)(campaign, lab_file)
 
 
@@ -54,6 +56,7 @@ def tick(campaign: str, lab_file: str | None, settings: Settings) -> str:
     _choose_server(settings)
     from flows.prefect_flows import tick_flow
 
+    _say_refusals_once()
     return str(tick_flow(campaign, lab_file))
 
 
@@ -78,3 +81,14 @@ def _start_server() -> None:
         raise Refusal(
             f"the embedded Prefect server did not start ({error}); `--no-prefect` does the same work without it"
         ) from None
+
+
+def _say_refusals_once() -> None:
+    """Keep Prefect's traceback of a refusal off the screen, where its sentence is printed; Prefect's own record has it."""
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_no_refusal)
+
+
+def _no_refusal(record: logging.LogRecord) -> bool:
+    refused = record.exc_info is not None and isinstance(record.exc_info[1], Refusal)
+    return not (record.name.startswith("prefect.") and (refused or "Refusal" in record.getMessage()))

@@ -25,7 +25,7 @@ from campaign.spec import CampaignSpec, LoadedCampaign, load_spec
 from flows import settings as machine
 from flows.early_evidence import Seen
 from flows.rehearsal_calendar import WEEK, Bench, play
-from flows.session import Session, check_physics, now, space_of, who
+from flows.session import UNSEEN, Session, check_physics, now, space_of, who
 
 if TYPE_CHECKING:
     from flows.rehearsal_product import Product, Switches
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 FEWEST_RESULTS = 6
 """Results before the stopping rule is asked [est]: before, its intervals rest on the prior alone."""
-UNSEEN = ("discharge_energy", "sse_corrected")
-"""Outcomes that no record of capacities shows."""
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,7 @@ def open_session(path: str | Path, *, write: bool = True, lab_file: str | None =
     ledger = open_ledger(settings, create=write)
     session = Session(loaded, settings, ledger, lab_file)
     _check_prior(session)
+    _check_virtual_lab(session)
     check_lab(session)
     check_space(session)
     _check_edit(session)
@@ -139,6 +140,33 @@ def open_session(path: str | Path, *, write: bool = True, lab_file: str | None =
     elif ledger.spec(session.name) is None:
         raise Refusal(f"the ledger knows no campaign {session.name!r} yet; begin with: mixwright run {path}")
     return session
+
+
+UNSEEN = ("discharge_energy", "sse_corrected")
+"""Outcomes that no record of capacities shows."""
+
+
+def _check_virtual_lab(session: Session) -> None:
+    """Refuse what no virtual lab can answer, before anything is proposed to it.
+
+    Raises:
+        Refusal: several objectives, or an outcome that shows in no record of capacities.
+    """
+    spec, place = session.spec, session.loaded.place
+    if spec.evaluator != "virtual-lab":
+        return
+    if len(spec.objectives) > 1:
+        raise Refusal(
+            f"{place('objectives')}: a virtual lab answers one objective, not {len(spec.objectives)}: keep "
+            f"{spec.objective.outcome} and bound the others (outcome_constraints), or write evaluator: physics"
+        )
+    for block in ("objectives", "outcome_constraints"):
+        for number, wanted in enumerate(getattr(spec, block)):
+            if wanted.outcome.startswith(UNSEEN):
+                raise Refusal(
+                    f"{place(block, number)}: a virtual lab gives capacities and hours, and {wanted.outcome} needs voltages or "
+                    "the electrolyte's own share: name a capacity or a retention, or write evaluator: physics"
+                )
 
 
 def _check_prior(session: Session) -> None:

@@ -93,6 +93,33 @@ def test_run_is_one_flow_on_the_embedded_server(write_campaign: Write, data_dir:
     _homes.append(data_dir / "prefect")
 
 
+def test_a_refusal_in_a_run_is_one_sentence(write_campaign: Write, data_dir: Path, tmp_path: Path) -> None:
+    """A lab of one's own that gives what no cell can: known when it has been asked, inside Prefect's task."""
+    campaign = write_campaign(("evaluator: physics", "evaluator: virtual-lab"))
+    (tmp_path / "own.py").write_text(
+        "class Lab:\n"
+        "    def mix(self, recipe, context, day):\n        return 1\n"
+        "    def powder(self, mix):\n        return {}\n"
+        "    def cycle(self, cell, n):\n        return [-1.0] * n, [1.0] * n\n"
+        "    def best(self):\n        return 1.0\n"
+        "def factory(seed, level):\n    return Lab()\n"
+    )
+    for home in _homes[:1]:
+        shutil.copytree(home, data_dir / "prefect", dirs_exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "mixwright", "run", campaign, "--lab", f"{tmp_path / 'own.py'}:factory"],
+        env=dict(os.environ),
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    assert done.returncode == 1, done.stderr[-3000:]
+    (sentence,) = [line for line in done.stderr.splitlines() if line.startswith("mixwright: ")]
+    assert "own.py" in sentence and "Traceback" not in done.stderr and done.stderr.count("Refusal") == 0
+
+
 _homes: list[Path] = []
 """Homes of Prefect whose database is migrated: ten seconds that the next server need not spend again."""
 

@@ -133,6 +133,26 @@ def test_several_objectives_are_refused_with_a_way_out(campaign):
         rehearse(path, labs=1, workers=1)
 
 
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("  - {outcome: mixing_time_h, goal: min}\n", "a virtual lab answers one objective, not 2: keep "),
+        (
+            "outcome_constraints:\n  - {outcome: discharge_energy_cycle_10_Wh_kg_composite, at_least: 1}\n",
+            "a virtual lab gives capacities and hours, and discharge_energy_cycle_10_Wh_kg_composite needs voltages",
+        ),
+    ],
+)
+def test_what_a_virtual_lab_cannot_answer_is_refused_before_anything_is_proposed(campaign, more: str, says: str):
+    path = campaign("virtual-lab")
+    path.write_text(path.read_text().replace("budget:", f"{more}budget:"))
+    ran = CliRunner().invoke(tick, [str(path)])
+    assert says in str(ran.exception) and "small.yaml, line " in str(ran.exception)
+    assert "rehears" not in str(ran.exception)
+    path.write_text(path.read_text().replace(more, ""))
+    assert open_session(path).ledger.trials("small").empty
+
+
 def test_bounds_on_outcomes_hold_in_what_a_rehearsal_recommends(campaign, tmp_path: Path):
     """The lab's best is at 4 h; with the mixing time bounded, what is recommended keeps to the bound."""
     (tmp_path / "own.py").write_text(OWN.replace("return 5.0 / (4", "return 5.0 * 0.95 / (4"))
