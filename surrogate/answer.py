@@ -141,7 +141,7 @@ def window(situation: Situation, best: Floats, *, tolerance: float, rng: np.rand
 def chance_within(
     situation: Situation, x: Floats, best: Floats, *, tolerance: float, rng: np.random.Generator
 ) -> Floats:
-    """Return for m recipes the chance of being within tolerance of the best of them, conditions met.
+    """Return for m recipes the chance of working, and within tolerance of the best of them that works, conditions met.
 
     With several objectives: of the recommended recipe (`best`, 1 x p) in each of them.
     """
@@ -152,10 +152,16 @@ def chance_within(
         return np.asarray(equal.mean(axis=0) * situation.feasibility.chance(x))
     draws = situation.outcomes(x, DRAWS, rng)
     values = draws[situation.wanted[0]]
-    met = situation.admissible(draws, x)
+    # What fails is no bar for what works. Of its own chance, so that the draws that follow are as without failures.
+    met = situation.admissible(draws, x) & _working(situation, x, rng.spawn(1)[0])
     top = np.where(met, values, -np.inf).max(axis=1, keepdims=True)
     bar = np.where(np.isfinite(top), top - tolerance * np.abs(np.where(np.isfinite(top), top, 0.0)), np.inf)
-    return np.asarray(((values >= bar) & met).mean(axis=0) * situation.feasibility.chance(x))
+    return np.asarray(((values >= bar) & met).mean(axis=0))
+
+
+def _working(situation: Situation, x: Floats, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Return for every draw which of m recipes work: what fails at one recipe fails at its like, so in the same draws."""
+    return np.asarray(situation.feasibility.chance(x) > rng.random(DRAWS)[:, None])
 
 
 def ridge(
@@ -166,14 +172,16 @@ def ridge(
     grid = np.repeat(best, n * n, axis=0)
     first, second = np.meshgrid(np.linspace(0, 1, n), np.linspace(0, 1, n), indexing="ij")
     grid[:, columns[0]], grid[:, columns[1]] = first.ravel(), second.ravel()
-    context = np.vstack([grid, _around_best(situation, best, rng)[:300]])
+    allowed = situation.space.feasible(situation.space.restore(grid))
+    context = np.vstack([grid[allowed], _around_best(situation, best, rng)[:300]])
     belief = situation.beliefs[situation.wanted[0]]
     mean, sd, _ = belief.summary(grid, (0.5,))
-    probability = chance_within(situation, context, best, tolerance=tolerance, rng=rng)[: len(grid)]
+    probability = np.zeros(len(grid))
+    within = chance_within(situation, context, best, tolerance=tolerance, rng=rng)
+    probability[allowed] = within[: int(allowed.sum())]
     table = situation.space.restore(grid)[list(axes)]
-    allowed = situation.space.feasible(situation.space.restore(grid))
     sign = situation.goals.sign(situation.wanted[0])
-    return table.assign(mean=sign * mean, sd=sd, probability=np.where(allowed, probability, 0.0), allowed=allowed)
+    return table.assign(mean=sign * mean, sd=sd, probability=probability, allowed=allowed)
 
 
 def stopping(
@@ -187,8 +195,7 @@ def stopping(
     x = np.vstack([best, _around_best(situation, best, rng)])
     doubted = replace(situation, beliefs={name: b.widened(STOP_DOUBT) for name, b in situation.beliefs.items()})
     objectives, met = doubted.objectives(x, DRAWS, rng)
-    # What may not work counts with its chance: what fails at one recipe fails at its like, so in the same draws.
-    works = situation.feasibility.chance(x) > rng.random(DRAWS)[:, None]
+    works = _working(situation, x, rng)
     lead = [objective.name for objective in situation.goals.objectives].index(situation.wanted[0])
     here, others = objectives[:, :, lead], np.delete(objectives, lead, axis=2)
     no_worse = (others >= others[:, :1]).all(axis=2)
@@ -236,7 +243,13 @@ def _ranges(space: SearchSpace, table: pd.DataFrame, chance: float) -> pd.DataFr
 
 
 def _openers(situation: Situation, x: Floats, probability: Floats, rng: np.random.Generator) -> pd.DataFrame:
-    """Up to three recipes nearest to the bar and least known, each by what the trials before it would leave unknown."""
+    """Up to three recipes nearest to the bar and least known, each by what the trials before it would leave unknown.
+
+    Of those that the chooser itself would try: what would rather fail opens nothing.
+    """
+    hopeless = situation.feasibility.hopeless(x)
+    if not hopeless.all():
+        x, probability = x[~hopeless], probability[~hopeless]
     belief = situation.beliefs[situation.wanted[0]]
     _, sd, _ = belief.summary(x, (0.5,))
     doubt = probability * (1.0 - probability) * sd
