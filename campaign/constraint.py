@@ -98,6 +98,14 @@ class Constraint:
         candidates = [name for name in self.names if name in numeric]
         return candidates[-1] if candidates and len(candidates) == len(self.names) else None
 
+    @property
+    def is_balance(self) -> bool:
+        """Whether sums of parameters, each times a number, are to be equal: parts of a whole, as `a + b == 50`."""
+        tree = self.tree
+        if not (isinstance(tree, ast.Compare) and len(tree.ops) == 1 and isinstance(tree.ops[0], ast.Eq)):
+            return False
+        return len(self.names) > 1 and _is_sum(tree.left) and _is_sum(tree.comparators[0])
+
     def solve(self, table: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
         """Return for each of n recipes the value of `name` that makes an equality true.
 
@@ -127,6 +135,21 @@ def _is_condition(tree: ast.expr) -> bool:
     if isinstance(tree, ast.UnaryOp):
         return isinstance(tree.op, ast.Not) and _is_condition(tree.operand)
     return isinstance(tree, ast.Compare)
+
+
+def _is_sum(tree: ast.expr) -> bool:
+    """Whether an expression is a sum of parameters times numbers."""
+    if isinstance(tree, ast.BinOp):
+        sides = tree.left, tree.right
+        if isinstance(tree.op, ast.Add | ast.Sub):
+            return all(_is_sum(side) for side in sides)
+        numbers = [not any(isinstance(node, ast.Name) for node in ast.walk(side)) for side in sides]
+        if isinstance(tree.op, ast.Mult) and any(numbers):
+            return _is_sum(sides[numbers.index(True) - 1])
+        return all(numbers) or (isinstance(tree.op, ast.Div) and numbers[1] and _is_sum(sides[0]))
+    if isinstance(tree, ast.UnaryOp):
+        return not isinstance(tree.op, ast.Not) and _is_sum(tree.operand)
+    return isinstance(tree, ast.Name) or (isinstance(tree, ast.Constant) and not isinstance(tree.value, str))
 
 
 def _check(tree: ast.expr, text: str) -> None:

@@ -251,6 +251,21 @@ class SearchSpace:
         """Return the nearest recipes that can be set: within bounds, on the steps, equalities balanced."""
         return self.decode(self.encode(table)).set_index(table.index)
 
+    def displaced(self, table: pd.DataFrame, by: Mapping[str, Floats]) -> pd.DataFrame:
+        """Return n recipes in which some numbers are off by so much (n each), as mixes are.
+
+        More of one part of a whole is less of another: where a sum of parameters is to equal something, the last of them
+        that is not off by itself makes up for those that are. A recipe that does not balance stays as far off.
+        """
+        moved = table.assign(**{name: table[name] + shift for name, shift in by.items()})
+        off, sums = set(by), [rule for rule in self.constraints if rule.is_balance]
+        while rule := next((rule for rule in sums if off & set(rule.names)), None):
+            sums.remove(rule)
+            name = next((name for name in reversed(rule.names) if name not in off), rule.names[-1])
+            moved[name] = table[name] + (rule.solve(moved, name) - rule.solve(table, name))
+            off.add(name)
+        return moved
+
     # ---- what is allowed -----------------------------------------------------------------------------------------
 
     def feasible(self, table: pd.DataFrame) -> Mask:

@@ -184,6 +184,10 @@ class Belief(Model):
         """Return mean and sd of the noise-free outcome at m encoded recipes."""
         return self._pooled(*self.by_part(x))
 
+    def mean(self, x: Floats) -> Floats:
+        """Return the mean alone, at a fraction of the cost."""
+        return np.asarray(self.weights @ self.process.mean(self._seen(torch.from_numpy(x))).numpy())
+
     def by_part(self, x: Floats) -> tuple[Floats, Floats]:
         """Return parts x m means and sds."""
         mean, variance = self._marginal(torch.from_numpy(x))

@@ -188,3 +188,25 @@ def test_constraints_that_nothing_meets_are_refused():
 def test_the_space_imports_neither_torch_nor_scipy():
     code = "import sys, campaign.space; sys.exit(any(m in sys.modules for m in ('torch', 'scipy')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("by", "slipped"),
+    [
+        ({"a": 2.0}, {"a": 32.0, "b": 20.0, "c": 48.0}),  # the last makes up for it
+        ({"c": 1.0}, {"a": 30.0, "b": 19.0, "c": 51.0}),  # the last that is not off by itself
+        ({"a": 1.0, "b": 1.0, "c": 9.0}, {"a": 31.0, "b": 21.0, "c": 48.0}),  # all are: the balance follows
+    ],
+)
+def test_more_of_one_part_is_less_of_another(by, slipped):
+    space = SearchSpace.of({"a": (0, 100), "b": (0, 100), "c": (0, 100)}, constraints=["a + b + c == 100"])
+    mixed = space.displaced(
+        pd.DataFrame([{"a": 30.0, "b": 20.0, "c": 50.0}]), {k: np.array([v]) for k, v in by.items()}
+    )
+    assert mixed.to_dict("records") == [slipped]
+
+
+def test_parts_that_two_balances_share_keep_both():
+    space = SearchSpace.of({"a": (0, 50), "b": (0, 50), "c": (0, 50)}, constraints=["b + c == 50", "a + c == 30"])
+    mixed = space.displaced(pd.DataFrame([{"a": 10.0, "b": 30.0, "c": 20.0}]), {"a": np.array([1.0])})
+    assert mixed.to_dict("records") == [{"a": 11.0, "b": 31.0, "c": 19.0}]

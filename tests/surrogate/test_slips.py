@@ -1,0 +1,54 @@
+"""What slips of setting and weighing cost: judged where mixes lie, and as much as they lose."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from surrogate import Optimiser
+
+SPACE = {"speed_rpm": (1000, 2000), "active_wt_pct": (20, 35)}
+BALANCED = {**SPACE, "carbon_wt_pct": (15, 30)}
+
+
+def capacity(active):
+    return 100 - 3 * (active - 27) ** 2
+
+
+def true_loss(active: np.ndarray, sd: float) -> np.ndarray:
+    """What nine of ten mixes do not lose more of."""
+    slips = sd * np.random.default_rng(0).standard_normal(20_000)
+    return capacity(active) - np.quantile(capacity(active[:, None] + slips), 0.1, axis=1)
+
+
+def losses(space: dict, constraints: list[str], risk: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Active shares along the front of capacity and speed, and what the front says that slips cost there."""
+    opt = Optimiser(space, {"capacity": "max", "speed_rpm": "min"}, constraints=constraints, risk=risk, seed=1)
+    recipes = opt.space.sample(25, seed=1)
+    told = capacity(recipes["active_wt_pct"]) + np.random.default_rng(1).normal(0, 1, 25)
+    opt.tell(recipes, pd.DataFrame({"capacity": told}))
+    front = opt.pareto()
+    still = front["capacity"].to_numpy()
+    return front["active_wt_pct"].to_numpy(), opt.predict(front[list(space)])["mean"].to_numpy() - still
+
+
+@pytest.mark.parametrize(
+    ("space", "constraints", "risk"),
+    [
+        (SPACE, [], {"active_wt_pct": 2.0}),
+        (BALANCED, ["active_wt_pct + carbon_wt_pct == 50"], {"active_wt_pct": 2.0}),
+        (BALANCED, ["active_wt_pct + carbon_wt_pct == 50"], {"carbon_wt_pct": 2.0}),
+        (BALANCED, ["active_wt_pct + carbon_wt_pct == 50"], {"active_wt_pct": 2.0, "carbon_wt_pct": 2.0}),
+    ],
+)
+def test_what_slips_cost_is_what_mixes_lose_whatever_makes_up_the_balance(space, constraints, risk):
+    active, lost = losses(space, constraints, risk)
+    assert lost == pytest.approx(true_loss(active, 2.0), rel=0.15)
+
+
+def test_slips_keep_no_condition_that_is_no_balance():
+    """A dose that recipes keep to is a choice: a slip of the speed does not shorten the mixing."""
+    opt = Optimiser(
+        {"speed_rpm": (1000, 2000), "time_h": (1.0, 4.0)}, constraints=["speed_rpm * time_h == 4000"], seed=1
+    )
+    slipped = opt.space.displaced(pd.DataFrame({"speed_rpm": [1000.0], "time_h": [4.0]}), {"speed_rpm": np.array([50])})
+    assert slipped.to_dict("records") == [{"speed_rpm": 1050.0, "time_h": 4.0}]
