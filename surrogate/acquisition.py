@@ -117,13 +117,11 @@ class _Gain:
         return _by_recipe(lambda rows: self._situation.loss(name, rows), x)
 
     def _violation(self, samples: Tensor) -> Tensor:
-        """Return 1 where a condition on outcomes is broken, -1 where all hold."""
-        situation = self._situation
-        flat = samples.reshape(-1, samples.shape[-1]).numpy()
-        outcomes = {
-            name: belief.warp.back(flat[:, i])[None] for i, (name, belief) in enumerate(situation.beliefs.items())
-        }
-        met = situation.admissible(outcomes, flat[:, len(outcomes) :])
+        """Return 1 where a condition on outcomes is broken, -1 where all hold; all draws (first) are of the same recipes."""
+        beliefs, draws = self._situation.beliefs, len(samples)
+        x = samples[0, ..., len(beliefs) :].reshape(-1, len(self._parameters)).numpy()
+        outcomes = {name: samples[..., i].reshape(draws, -1).numpy() for i, name in enumerate(beliefs)}
+        met = self._situation.admissible(outcomes, x)
         return torch.from_numpy(np.where(met, -1.0, 1.0)).reshape(samples.shape[:-1])
 
 

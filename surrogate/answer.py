@@ -150,10 +150,10 @@ def chance_within(
         bar = (drawn - tolerance * np.abs(drawn))[:, -1:]
         equal = (drawn[:, :-1] >= bar).all(axis=2) & held[:, :-1]
         return np.asarray(equal.mean(axis=0) * situation.feasibility.chance(x))
-    draws = situation.outcomes(x, DRAWS, rng)
+    draws, held = situation.drawn(x, DRAWS, rng)
     values = draws[situation.wanted[0]]
     # What fails is no bar for what works. Of its own chance, so that the draws that follow are as without failures.
-    met = situation.admissible(draws, x) & _working(situation, x, rng.spawn(1)[0])
+    met = held & _working(situation, x, rng.spawn(1)[0])
     top = np.where(met, values, -np.inf).max(axis=1, keepdims=True)
     bar = np.where(np.isfinite(top), top - tolerance * np.abs(np.where(np.isfinite(top), top, 0.0)), np.inf)
     return np.asarray(((values >= bar) & met).mean(axis=0))

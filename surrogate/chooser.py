@@ -102,31 +102,45 @@ class Situation:
             penalty = penalty - np.log(costs(self.cost, self.space.restore(x)))
         return np.asarray(penalty)
 
-    def outcomes(self, x: Floats, n: int, rng: np.random.Generator) -> dict[str, Floats]:
-        """Return n joint draws of every modelled outcome at m recipes in its unit, signs folded in, slips allowed for."""
-        wanted = set(self.wanted)
-        return {
-            name: belief.warp.back(belief.draws(x, n, rng) - (self.loss(name, x) if name in wanted else 0.0))
-            for name, belief in self.beliefs.items()
-        }
+    def drawn(self, x: Floats, n: int, rng: np.random.Generator) -> tuple[dict[str, Floats], npt.NDArray[np.bool_]]:
+        """Return n joint draws of the modelled objectives at m recipes in their units, larger is better, slips allowed for.
+
+        And whether in each draw the conditions on outcomes hold.
+        """
+        draws = {name: belief.draws(x, n, rng) for name, belief in self.beliefs.items()}
+        wanted = {name: self.beliefs[name].warp.back(draws[name] - self.loss(name, x)) for name in self.wanted}
+        return wanted, self.admissible(draws, x)
 
     def objectives(self, x: Floats, n: int, rng: np.random.Generator) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """Return n joint draws of all k objectives at m recipes (n x m x k, larger is better), and whether conditions hold."""
-        draws, known = self.outcomes(x, n, rng), self.known(x)
+        (draws, met), known = self.drawn(x, n, rng), self.known(x)
         columns = [
             np.broadcast_to(known[o.name], (n, len(x))) if o.known else draws[o.name] for o in self.goals.objectives
         ]
-        return np.stack(columns, axis=2), self.admissible(draws, x)
+        return np.stack(columns, axis=2), met
 
     def loss(self, name: str, x: Floats) -> Floats:
         """Return what slips of setting and weighing cost one outcome at m recipes, on the belief's scale."""
-        return self.slips.loss(self.beliefs[name], self.space, x) if self.slips else np.zeros(len(x))
+        return -self.slips.shifts(self.beliefs[name], self.space, x)[0] if self.slips else np.zeros(len(x))
 
     def admissible(self, draws: Mapping[str, Floats], x: Floats) -> npt.NDArray[np.bool_]:
-        """Return per draw and recipe whether the conditions on outcomes hold."""
+        """Return per draw and recipe whether the conditions on outcomes hold, in nine of ten mixes where settings slip.
+
+        Args:
+            draws: s x m of every modelled outcome on its belief's scale, where nothing slips.
+            x: m encoded recipes.
+        """
+        bounding = {name for constraint in self.goals.outcome_constraints for name in constraint.names}
+        if not bounding:
+            return np.ones(next(iter(draws.values())).shape, dtype=bool)
         signs = {objective.name: objective.sign for objective in self.goals.objectives}
-        told = {name: values * signs.get(name, 1.0) for name, values in draws.items()}
-        return self.goals.met(told, self.space.restore(x))
+        ends = {}
+        for name, values in draws.items():
+            belief, at = self.beliefs[name], [values]
+            if self.slips and name in bounding:
+                at = [values + shift for shift in self.slips.shifts(belief, self.space, x)]
+            ends[name] = [signs.get(name, 1.0) * belief.warp.back(end) for end in at]
+        return self.goals.met(ends, self.space.restore(x))
 
     def log_chance_admissible(self, x: Floats, n: int = 64) -> Floats:
         """Return the log chance, from n draws, that m recipes meet the conditions on outcomes, each outcome on its own.
@@ -147,7 +161,7 @@ class Situation:
     def _share_admissible(self, x: Floats, told: Mapping[str, tuple[Floats, Floats]], widen: float, n: int) -> Floats:
         """Share of n draws, each outcome on its own and its sd times a factor, that meet the conditions at m recipes."""
         draws = {
-            name: self.beliefs[name].warp.back(mean + widen * sd * np.random.default_rng(j).standard_normal((n, 1)))
+            name: mean + widen * sd * np.random.default_rng(j).standard_normal((n, 1))
             for j, (name, (mean, sd)) in enumerate(told.items())
         }
         return np.asarray(self.admissible(draws, x).mean(axis=0))
@@ -261,7 +275,7 @@ def _improving(situation: Situation, finalists: Floats, n: int, rng: np.random.G
     belief, x = situation.beliefs[name], np.vstack([finalists, taken])
     draws = belief.draws(x, DRAWS, rng) - situation.loss(name, x)
     if situation.goals.outcome_constraints:
-        draws = np.where(situation.admissible(situation.outcomes(x, DRAWS, rng), x), draws, -np.inf)
+        draws = np.where(situation.drawn(x, DRAWS, rng)[1], draws, -np.inf)
     best, penalty = draws[:, m:].max(axis=1, initial=-np.inf), situation.log_penalty(finalists)
     floor = draws[np.isfinite(draws)].min(initial=0.0)
     picks: list[Pick] = []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -113,16 +114,23 @@ class Goals:
         """+1 for an outcome to raise or only to be watched, -1 for one to lower."""
         return next((objective.sign for objective in self.objectives if objective.name == name), 1.0)
 
-    def met(self, outcomes: Mapping[str, Floats], recipes: pd.DataFrame) -> npt.NDArray[np.bool_]:
-        """Return for s x m outcomes of m recipes whether all conditions on outcomes hold."""
-        shape = next(iter(outcomes.values())).shape
+    def met(self, outcomes: Mapping[str, Sequence[Floats]], recipes: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        """Return for m recipes whether all conditions on outcomes hold.
+
+        Args:
+            outcomes: s x m values of each, or the s x m ends between which it may lie: conditions hold at all of them.
+            recipes: m rows.
+        """
+        shape = next(iter(outcomes.values()))[0].shape
         met = np.ones(shape, dtype=bool)
         for constraint in self.outcome_constraints:
-            columns = {
-                name: outcomes[name].ravel() if name in outcomes else np.tile(recipes[name].to_numpy(), shape[0])
-                for name in constraint.names
+            settings = {
+                name: np.tile(recipes[name].to_numpy(), shape[0]) for name in constraint.names if name not in outcomes
             }
-            met &= constraint.holds(pd.DataFrame(columns)).reshape(shape)
+            uncertain = [name for name in constraint.names if name in outcomes]
+            for ends in itertools.product(*(outcomes[name] for name in uncertain)):
+                columns = settings | {name: values.ravel() for name, values in zip(uncertain, ends, strict=True)}
+                met &= constraint.holds(pd.DataFrame(columns)).reshape(shape)
         return met
 
 

@@ -87,7 +87,7 @@ class Optimiser:
             forbidden: combinations that may not be made.
             log: parameters on a log scale.
             risk: how far off a recipe may be mixed, e.g. `{"speed_rpm": "2%", "active_wt_pct": 0.5}`; the value that
-                is still reached in nine of ten mixes is then sought.
+                is still reached in nine of ten mixes is then sought, and conditions on outcomes are to hold in as many.
 
         Raises:
             Refusal: anything that makes no sense, in one sentence.
@@ -218,7 +218,10 @@ class Optimiser:
 
     @one_thread
     def chance_met(self, recipes: pd.DataFrame) -> pd.Series:
-        """Return for n recipes the chance that they meet the conditions on outcomes (1 where there are none)."""
+        """Return for n recipes the chance that they meet the conditions on outcomes (1 where there are none).
+
+        With `risk`: that nine of ten mixes do.
+        """
         chance = np.exp(self._situation().log_chance_admissible(self._space.encode(recipes), CHANCE_DRAWS))
         return pd.Series(chance, index=recipes.index, name="chance_met")
 

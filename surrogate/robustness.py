@@ -2,7 +2,7 @@
 
 A recipe's loss is its believed value less the value that is still reached with a stated chance when speed is 2 % off or a
 share 0.5 wt% off. It is taken from the posterior mean (the draws would need a joint covariance over all perturbed recipes)
-and subtracted from every draw.
+and subtracted from every draw. Conditions on outcomes are judged at both ends of what slips leave of each outcome.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ AT_ONCE = 256
 FARTHEST = 5.0
 """A slip ends at so many times the larger bound, beyond which `Numeric.read` takes a setting for one in another unit."""
 LEVEL = 0.1
-"""The value that is missed with this chance is what counts."""
+"""The value that is missed with this chance is what counts: nine of ten mixes reach it."""
 
 
 @dataclass(frozen=True)
@@ -71,25 +71,31 @@ class Slips:
             (relative if share else absolute)[name] = size
         return cls(absolute, relative)
 
-    def loss(self, belief: Belief, space: SearchSpace, x: Floats) -> Floats:
-        """Return for m encoded recipes what slips cost at the stated level, on the belief's scale (>= 0)."""
-        lost = [np.zeros(0)]
-        for part in np.split(x, range(AT_ONCE, len(x), AT_ONCE)):
-            reached = belief.mean(space.encode(self._mixed(space, part))).reshape(len(part), POINTS)
-            lost.append(belief.mean(part) - np.quantile(reached, LEVEL, axis=1, method="hazen"))
-        return np.clip(np.concatenate(lost), 0.0, None)
+    def shifts(self, belief: Belief, space: SearchSpace, x: Floats) -> tuple[Floats, Floats]:
+        """Return for m encoded recipes how far slips lower (<= 0) and raise (>= 0) an outcome, on the belief's scale.
 
-    def _mixed(self, space: SearchSpace, x: Floats) -> pd.DataFrame:
-        """Return m recipes each as mixed at `POINTS` slips, those of the first recipe first."""
+        Each is passed with the stated chance: what is lost of an outcome wanted high is the first.
+        """
+        ends = [np.zeros((2, 0))]
+        for part in np.split(x, range(AT_ONCE, len(x), AT_ONCE)):
+            reached = belief.mean(self._mixed(space, part)).reshape(len(part), POINTS)
+            ends.append(np.quantile(reached, (LEVEL, 1.0 - LEVEL), axis=1, method="hazen") - belief.mean(part))
+        low, high = np.concatenate(ends, axis=1)
+        return np.minimum(low, 0.0), np.maximum(high, 0.0)
+
+    def _mixed(self, space: SearchSpace, x: Floats) -> Floats:
+        """Return m encoded recipes each as mixed at `POINTS` slips, those of the first recipe first."""
         slipping = [*self.absolute, *self.relative]
         push = dict(zip(slipping, np.tile(_normals(len(slipping)), (len(x), 1)).T, strict=True))
-        meant = space.restore(np.repeat(x, POINTS, axis=0))
+        mixed = np.repeat(x, POINTS, axis=0)
+        columns = {parameter: space.names.index(parameter.name) for parameter in space.numeric}
+        meant = pd.DataFrame({p.name: p.unscale(mixed[:, j]) for p, j in columns.items()})
         by = {name: size * push[name] for name, size in self.absolute.items()}
         by |= {name: size * push[name] * meant[name].to_numpy() for name, size in self.relative.items()}
-        mixed = space.displaced(meant, by)
-        for parameter in space.numeric:
+        slipped = space.displaced(meant, by)
+        for parameter, j in columns.items():
             farthest = FARTHEST * max(abs(parameter.low), abs(parameter.high))
-            mixed[parameter.name] = mixed[parameter.name].clip(-farthest, farthest)
+            mixed[:, j] = parameter.to_unit(slipped[parameter.name].clip(-farthest, farthest).to_numpy())
         return mixed
 
 

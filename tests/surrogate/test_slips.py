@@ -52,3 +52,42 @@ def test_slips_keep_no_condition_that_is_no_balance():
     )
     slipped = opt.space.displaced(pd.DataFrame({"speed_rpm": [1000.0], "time_h": [4.0]}), {"speed_rpm": np.array([50])})
     assert slipped.to_dict("records") == [{"speed_rpm": 1050.0, "time_h": 4.0}]
+
+
+def test_where_settings_slip_conditions_hold_in_nine_of_ten_mixes():
+    """Capacity and heat rise with speed; a bound on heat alone would allow 1414 rpm, where half of all mixes break it."""
+    opt = Optimiser(
+        {"speed_rpm": (400, 2000)}, {"capacity": "max"}, constraints=["heat <= 50"], risk={"speed_rpm": "5%"}, seed=1
+    )
+    recipes = pd.DataFrame({"speed_rpm": np.linspace(400.0, 2000.0, 20)})
+    opt.tell(recipes, pd.DataFrame({"capacity": recipes["speed_rpm"], "heat": heat(recipes["speed_rpm"])}))
+    best = opt.recommend()
+    mixes = best["speed_rpm"].iloc[0] * (1 + 0.05 * np.random.default_rng(0).standard_normal(4000))
+    assert (heat(mixes) > 50).mean() < 0.15 and best["speed_rpm"].iloc[0] > 1250
+    chances = opt.chance_met(pd.DataFrame({"speed_rpm": [1250.0, 1400.0]}))
+    assert chances.iloc[0] > 0.9 and chances.iloc[1] < 0.1
+
+
+def heat(speed_rpm):
+    return 20 + 60 * (speed_rpm / 2000) ** 2
+
+
+@pytest.mark.parametrize("goal", ["min", "max"])
+def test_where_settings_slip_the_front_keeps_its_bounds_as_mixed(goal):
+    """The outcome that is bounded is itself wanted: what the front says of it, slips allowed for, is within the bound."""
+    sign = 1.0 if goal == "min" else -1.0
+    bound = "fade <= 40" if goal == "min" else "fade >= -40"
+    opt = Optimiser(
+        {"speed_rpm": (400, 2000)},
+        {"capacity": "max", "fade": goal},
+        constraints=[bound],
+        risk={"speed_rpm": "5%"},
+        seed=1,
+    )
+    recipes = pd.DataFrame({"speed_rpm": np.linspace(400.0, 2000.0, 20)})
+    told = {"capacity": recipes["speed_rpm"], "fade": sign * heat(recipes["speed_rpm"])}
+    opt.tell(recipes, pd.DataFrame(told))
+    front = opt.pareto()
+    assert (sign * front["fade"]).max() <= 40.05 and (sign * front["fade"]).max() > 37
+    asked = opt.ask(3)
+    assert (opt.chance_met(asked) > 0.05).all()
