@@ -340,10 +340,11 @@ def _averaged(prior: Prior, process: Process, log_weights: Floats, warp: Warp) -
 def _straight(prior: Prior, x: Floats, y: Floats) -> Warp:
     """Return the straight scale that makes outcomes over the space standard; sane for none, one or equal results.
 
-    Results at recipes that a simulator puts close together are closer together than outcomes over the space.
+    Before any result a simulator is taken at its word, unit and all: conditions need a number. Results at recipes that it
+    puts close together are closer together than outcomes over the space.
     """
     if not len(y):
-        return STRAIGHT
+        return prior.scale
     centre, scale = float(y.mean()), float(y.std())
     if len(y) < 3 or scale < 1e-12 * abs(centre):
         # Too few or equal: outcomes may still differ elsewhere by a good part of their size.

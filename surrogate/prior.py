@@ -152,6 +152,14 @@ class Prior:
             self._scales[side] = _Scale.of(warp, zero, raw)
         return self._scales[side]
 
+    @property
+    def scale(self) -> Warp:
+        """The straight scale on which its draws over the space are standard, in its own unit; plain where it says nothing."""
+        if not self.width:
+            return STRAIGHT
+        warp = self._scale_of(None).warp
+        return STRAIGHT.standard(self._unit * warp.centre, self._unit * warp.scale)
+
     def values(self, x: Floats) -> Floats:
         """Return the prior's own mean at n encoded recipes, in its own unit."""
         return self._sign * self._unit * np.asarray(self._raw(x).mean(axis=0))

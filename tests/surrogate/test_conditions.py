@@ -122,3 +122,18 @@ def test_trials_that_would_open_the_window_are_not_three_of_a_kind():
     openers = opt.window(0.05).openers[["x", "y"]].to_numpy()
     gaps = [np.abs(a - b).max() for i, a in enumerate(openers) for b in openers[:i]]
     assert min(gaps) > 0.05
+
+
+@pytest.mark.parametrize(("slope", "side"), [(-50.0, "low"), (50.0, "high")])
+def test_before_any_result_conditions_are_judged_by_what_the_prior_says_of_them(slope, side):
+    """The prior puts what is kept at 70 in the middle of the range, where the condition begins."""
+    spread = np.linspace(-8, 8, 17)
+    prior = {
+        "capacity": lambda recipes: np.outer(1 + 0.05 * spread, 100 - 100 * (recipes["x"] - 0.8) ** 2),
+        "kept": lambda recipes: np.outer(1 + 0.01 * spread, 70 + slope * (recipes["x"] - 0.5)),
+    }
+    opt = Optimiser({"x": (0.0, 1.0)}, {"capacity": "max"}, constraints=["kept >= 70"], prior=prior, seed=1)
+    chance = opt.chance_met(pd.DataFrame({"x": [0.0, 1.0]})).to_numpy()[:: 1 if side == "low" else -1]
+    assert chance[0] > 0.6 and chance[1] < 0.4
+    first = opt.ask(1)["x"].iloc[0]
+    assert first <= 0.5 if side == "low" else first >= 0.5
