@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import ndtr
 
 from campaign.parameter import Category, Numeric
-from surrogate.chooser import STUCK_DOUBT, Pick, Situation, best_tried
+from surrogate.chooser import DOUBT, STUCK_DOUBT, Pick, Situation, best_tried
 
 TELLING = 1.0
 """Views with and without the prior that lie this many sd apart are worth naming as a test."""
@@ -17,14 +18,14 @@ def reason(pick: Pick, situation: Situation, sign: float) -> str:
     belief = situation.beliefs[name]
     x = pick.x[None, :]
     mean, sd = (float(value[0]) for value in belief.summary(x, (0.5,))[:2])
-    predicted = f"predicted {sign * mean:.4g} ± {sd:.2g}"
+    predicted = f"predicted {_short(sign * mean, 4)} ± {_short(sd, 2)}"
     if pick.kind == "spread":
         alike = len(situation.tried) > 1 and bool(np.ptp(belief.process.data.y) < 1e-9)
         so_far = f"{len(situation.tried)} results so far{', all the same' if alike else ''}"
         return f"Spread over the space before a model chooses ({so_far}){_place(situation, x)}."
     if pick.kind == "replicate":
         times = int((np.abs(situation.tried - x).max(axis=1) < 1e-6).sum()) if len(situation.tried) else 0
-        worth = f"; knowing it better is worth {pick.gain:.2g}, the best new recipe {pick.other:.2g}"
+        worth = f"; knowing it better is worth {_short(pick.gain, 2)}, the best new recipe {_short(pick.other, 2)}"
         return f"Replicate of a recipe measured {times} time{'s' * (times != 1)}: {predicted}" + (
             worth + "." if np.isfinite(pick.gain) else "; every other recipe is tried."
         )
@@ -37,35 +38,54 @@ def reason(pick: Pick, situation: Situation, sign: float) -> str:
         return _balance(pick, situation) + _test(situation, x, sign) + "."
     sentence = f"{predicted[0].upper()}{predicted[1:]}"
     if situation.slips is not None:
-        sentence += f", {sign * _held(situation, x):.4g} where settings slip,"
+        comma = "" if situation.goals.outcome_constraints else ","
+        sentence += f", {_short(sign * _held(situation, x), 4)} where settings slip{comma}"
     if situation.goals.outcome_constraints:
         sentence += f" (meets the conditions with a chance of {_chance_met(situation, x):.0%})"
         tried = tried[situation.likely_admissible(tried)]
         if not len(tried):
             return f"{sentence}, as no recipe so far is likely to meet them" + _test(situation, x, sign) + "."
-    sentence += f" against {sign * _held(situation, tried):.4g} believed of the best so far"
+    holder = tried[[int(np.argmax(_believed(situation, tried)))]]
+    sentence += f" against {_short(sign * _held(situation, holder), 4)} believed of the best so far"
     if situation.goals.outcome_constraints:
-        sentence += f" (which does with {_chance_met(situation, _holder(situation, tried)):.0%})"
-    sentence += f": better with a chance of {pick.chance:.0%}, then by {pick.gain:.3g}"
-    if pick.stuck:
-        sentence += f" (doubting the belief {STUCK_DOUBT:.2g} times as much as stated, as by it next to nothing is left to gain)"
+        sentence += f" (which does with {_chance_met(situation, holder):.0%})"
+    rivals = "tried, under way or asked before it" if len(situation.pending) else "tried"
+    doubt = STUCK_DOUBT if pick.stuck else DOUBT
+    why = ", as by it next to nothing is left to gain" if pick.stuck else ""
+    sentence += (
+        f": better than that with a chance of {_chance_better(situation, x, holder):.0%}; better than all {rivals} with "
+        f"{pick.chance:.0%}, then by {_short(pick.gain, 3)} (doubting the belief {doubt:.2g} times as much as stated{why})"
+    )
     return sentence + _test(situation, x, sign) + "."
 
 
+def _short(value: float, digits: int) -> str:
+    """A number to so many digits, written out: 1500 and not 1.5e+03."""
+    return f"{float(f'{value:.{digits}g}'):.12g}"
+
+
 def _held(situation: Situation, x: np.ndarray) -> float:
-    """The best believed of some recipes, larger is better; where settings slip, what is then still reached."""
-    belief = situation.beliefs[situation.wanted[0]]
-    return float(belief.warp.back(_believed(situation, x).max()))
-
-
-def _holder(situation: Situation, x: np.ndarray) -> np.ndarray:
-    """The one of some recipes that is believed best, 1 x p."""
-    return x[[int(np.argmax(_believed(situation, x)))]]
+    """What is predicted of one recipe, larger is better; where settings slip, less what they cost."""
+    name = situation.wanted[0]
+    belief = situation.beliefs[name]
+    mean = belief.mean(x)
+    cost = belief.warp.back(mean) - belief.warp.back(mean - situation.loss(name, x))
+    return float(belief.summary(x, (0.5,))[0][0] - cost[0])
 
 
 def _believed(situation: Situation, x: np.ndarray) -> np.ndarray:
     name = situation.wanted[0]
     return np.asarray(situation.beliefs[name].mean_sd(x)[0] - situation.loss(name, x))
+
+
+def _chance_better(situation: Situation, x: np.ndarray, other: np.ndarray) -> float:
+    """The stated chance that one recipe is better than another, slips allowed for."""
+    name = situation.wanted[0]
+    belief, both = situation.beliefs[name], np.vstack([x, other])
+    means, covariances = belief.joint(both)
+    ahead = (means - situation.loss(name, both)) @ [1.0, -1.0]
+    spread = covariances[:, 0, 0] + covariances[:, 1, 1] - 2.0 * covariances[:, 0, 1]
+    return float(belief.weights @ ndtr(ahead / np.sqrt(np.maximum(spread, 1e-12))))
 
 
 def _chance_met(situation: Situation, x: np.ndarray) -> float:
@@ -78,10 +98,10 @@ def _balance(pick: Pick, situation: Situation) -> str:
     x, said = pick.x[None, :], []
     for objective in situation.goals.objectives:
         if objective.known:
-            said.append(f"{objective.name} {objective.sign * situation.known(x)[objective.name][0]:.4g}")
+            said.append(f"{objective.name} {_short(objective.sign * situation.known(x)[objective.name][0], 4)}")
             continue
         mean, sd = (float(value[0]) for value in situation.beliefs[objective.name].summary(x, (0.5,))[:2])
-        said.append(f"{objective.name} {objective.sign * mean:.4g} ± {sd:.2g}")
+        said.append(f"{objective.name} {_short(objective.sign * mean, 4)} ± {_short(sd, 2)}")
     sentence = f"Predicted {', '.join(said)}: beaten in everything by none so far with a chance of {pick.chance:.0%}"
     if situation.goals.outcome_constraints:
         sentence += f" (meets the conditions with a chance of {_chance_met(situation, x):.0%})"
@@ -98,7 +118,7 @@ def _test(situation: Situation, x: np.ndarray, sign: float) -> str:
         trusting = float(means[int(np.argmax(shares)), 0])
         if abs(trusting - without) > TELLING * float(sds[:, 0].min()):
             views = [sign * float(belief.warp.back(np.array(view))) for view in (trusting, without)]
-            return f"; tests the prior (trust {belief.trust:.0%}): with it {views[0]:.4g}, without {views[1]:.4g}"
+            return f"; tests the prior (trust {belief.trust:.0%}): with it {_short(views[0], 4)}, without {_short(views[1], 4)}"
     return _place(situation, x)
 
 
@@ -123,4 +143,6 @@ def _place(situation: Situation, x: np.ndarray) -> str:
     if not moved:
         return "; tests the neighbourhood of a recipe already tried"
     names = [space.parameters[j].name for j in moved]
-    return "; tests " + ", ".join(f"{name} {here[name]:.4g} (nearest tried {there[name]:.4g})" for name in names)
+    return "; tests " + ", ".join(
+        f"{name} {_short(here[name], 4)} (nearest tried {_short(there[name], 4)})" for name in names
+    )
