@@ -22,7 +22,7 @@ from surrogate.acquisition import hypervolume_gain
 from surrogate.belief import Belief
 from surrogate.feasibility import Feasibility
 from surrogate.goals import Goals
-from surrogate.replicate import worth_of_knowing
+from surrogate.replicate import worth_for_front, worth_of_knowing
 from surrogate.robustness import Slips
 
 Floats = npt.NDArray[np.float64]
@@ -234,13 +234,13 @@ def _chosen(situation: Situation, n: int, *, seed: int) -> list[Pick]:
     finalists = promising(situation, rng, at_least=2 * n)
     if not len(finalists):
         return []
-    if len(situation.goals.objectives) > 1:
-        return _balanced(situation, finalists, n, rng, seed=seed)
     again = None if situation.only else replicate(situation, finalists)
     picks = [again] if again is not None else []
-    if len(picks) < n:
-        picks += _improving(situation, finalists, n - len(picks), rng)
-    return picks
+    if len(picks) == n:
+        return picks
+    if len(situation.goals.objectives) > 1:
+        return picks + _balanced(situation, finalists, n - len(picks), rng, seed=seed)
+    return picks + _improving(situation, finalists, n - len(picks), rng)
 
 
 def _balanced(situation: Situation, finalists: Floats, n: int, rng: np.random.Generator, *, seed: int) -> list[Pick]:
@@ -318,17 +318,33 @@ def replicate(situation: Situation, finalists: Floats) -> Pick | None:
     if not len(again):
         return None
     x = np.vstack([again, finalists[:RIVALS]])
-    belief = situation.beliefs[situation.wanted[0]]
-    worth = worth_of_knowing(belief, x) * np.exp(situation.log_penalty(x))
+    worth = _worth_of_knowing(situation, x) * np.exp(situation.log_penalty(x))
     if situation.cost is not None:  # at what they cost on average, so that the coin of the cost is none of worth's
         worth = worth * costs(situation.cost, situation.space.restore(x)).mean()
     best, new = int(np.argmax(worth[: len(again)])), float(worth[len(again) :].max())
     least = LEAST_WORTH if situation.cost is None else LEAST_WORTH_OF_COST
     if worth[best] <= max(REPLICATE_FACTOR * new, least):
         return None
-    here = belief.warp.back(belief.mean_sd(again[[best]])[0])
-    unit = 1.0 / float(belief.warp.slope(here)[0])
+    unit = 1.0  # of several objectives, their sd
+    if len(situation.goals.objectives) == 1:
+        belief = situation.beliefs[situation.wanted[0]]
+        here = belief.warp.back(belief.mean_sd(again[[best]])[0])
+        unit = 1.0 / float(belief.warp.slope(here)[0])
     return Pick(again[best], "replicate", gain=unit * float(worth[best]), other=unit * new)
+
+
+def _worth_of_knowing(situation: Situation, x: Floats) -> Floats:
+    """Return for m recipes what measuring each would add to the best believed, or to the front of several objectives."""
+    objectives = situation.goals.objectives
+    if len(objectives) == 1:
+        return worth_of_knowing(situation.beliefs[situation.wanted[0]], x)
+    here, everywhere = situation.known(x), situation.known(situation.base)
+    sides = [
+        here[o.name] / (everywhere[o.name].std() + 1e-12) if o.known else situation.beliefs[o.name] for o in objectives
+    ]
+    losses = [np.zeros(len(x)) if o.known else situation.loss(o.name, x) for o in objectives]
+    may_count = situation.likely_admissible(x)
+    return worth_for_front(sides, losses, x, may_count) if may_count.any() else np.zeros(len(x))
 
 
 def promising(situation: Situation, rng: np.random.Generator, *, at_least: int = 0) -> Floats:

@@ -26,6 +26,9 @@ def reason(pick: Pick, situation: Situation, sign: float) -> str:
     if pick.kind == "replicate":
         times = int((np.abs(situation.tried - x).max(axis=1) < 1e-6).sum()) if len(situation.tried) else 0
         worth = f"; knowing it better is worth {_short(pick.gain, 2)}, the best new recipe {_short(pick.other, 2)}"
+        if len(situation.goals.objectives) > 1:
+            predicted = f"predicted {_each(situation, x)}"
+            worth += " (by how far the front moves out, in sd of the outcomes)"
         return f"Replicate of a recipe measured {times} time{'s' * (times != 1)}: {predicted}" + (
             worth + "." if np.isfinite(pick.gain) else "; every other recipe is tried."
         )
@@ -95,17 +98,25 @@ def _chance_met(situation: Situation, x: np.ndarray) -> float:
 
 def _balance(pick: Pick, situation: Situation) -> str:
     """What a recipe promises for each of several objectives, and for the front."""
-    x, said = pick.x[None, :], []
+    x = pick.x[None, :]
+    sentence = (
+        f"Predicted {_each(situation, x)}: beaten in everything by none so far with a chance of {pick.chance:.0%}"
+    )
+    if situation.goals.outcome_constraints:
+        sentence += f" (meets the conditions with a chance of {_chance_met(situation, x):.0%})"
+    return sentence
+
+
+def _each(situation: Situation, x: np.ndarray) -> str:
+    """What is predicted of one recipe for each of several objectives."""
+    said = []
     for objective in situation.goals.objectives:
         if objective.known:
             said.append(f"{objective.name} {_short(objective.sign * situation.known(x)[objective.name][0], 4)}")
             continue
         mean, sd = (float(value[0]) for value in situation.beliefs[objective.name].summary(x, (0.5,))[:2])
         said.append(f"{objective.name} {_short(objective.sign * mean, 4)} ± {_short(sd, 2)}")
-    sentence = f"Predicted {', '.join(said)}: beaten in everything by none so far with a chance of {pick.chance:.0%}"
-    if situation.goals.outcome_constraints:
-        sentence += f" (meets the conditions with a chance of {_chance_met(situation, x):.0%})"
-    return sentence
+    return ", ".join(said)
 
 
 def _test(situation: Situation, x: np.ndarray, sign: float) -> str:

@@ -1,0 +1,46 @@
+"""With several objectives a repetition is asked for where it is worth more than any new recipe, and only there."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from surrogate import Optimiser
+
+MERIT = dict(zip("ABCDEFGH", (100.0, 70.0, 60.0, 50.0, 40.0, 30.0, 20.0, 10.0), strict=True))
+SPACE = {"sse": list(MERIT), "x": (0.0, 1.0)}
+
+
+def told(goal: dict, se: float, constraints: tuple[str, ...] = ()) -> Optimiser:
+    """All but the middle settings of the two worst electrolytes; of the best one the results have that error."""
+    opt = Optimiser(SPACE, goal, steps={"x": 0.5}, constraints=constraints, seed=1)
+    recipes = pd.DataFrame([{"sse": sse, "x": x} for sse in MERIT for x in (0.0, 0.5, 1.0)])
+    recipes = recipes[~((recipes["x"] == 0.5) & recipes["sse"].isin(["G", "H"]))]
+    merit, errors = recipes["sse"].map(MERIT), np.where(recipes["sse"] == "A", se, 0.5)
+    results = {
+        "a": merit * (0.5 + recipes["x"] / 2),
+        "b": merit * (1 - recipes["x"] / 2),
+        "a_se": errors,
+        "b_se": errors,
+    }
+    outcomes = ["b", "b_se"] if "b" in goal or constraints else []
+    opt.tell(recipes, pd.DataFrame(results)[["a", "a_se", *outcomes]])
+    return opt
+
+
+@pytest.mark.parametrize("goal", [{"a": "max", "b": "max"}, {"a": "max", "x": "min"}, {"a": "max"}])
+def test_a_doubtful_result_at_the_front_is_repeated_with_several_objectives_as_with_one(goal):
+    asked = told(goal, 25.0).ask(2, explain=True)
+    assert asked["sse"].iloc[0] == "A" and asked["reason"].iloc[0].startswith("Replicate of a recipe measured 1 time")
+    if len(goal) > 1:
+        assert all(f"{name} " in asked["reason"].iloc[0] for name in goal) and "the front" in asked["reason"].iloc[0]
+    assert not asked.duplicated(["sse", "x"]).any()
+
+
+def test_what_is_known_well_is_not_repeated():
+    asked = told({"a": "max", "b": "max"}, 0.5).ask(1, explain=True)
+    assert not asked["reason"].iloc[0].startswith("Replicate")
+
+
+def test_what_cannot_meet_the_conditions_is_not_repeated_for_the_front():
+    asked = told({"a": "max", "x": "min"}, 25.0, ("b <= 15",)).ask(1, explain=True)
+    assert not asked["reason"].iloc[0].startswith("Replicate")
