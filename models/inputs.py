@@ -17,7 +17,7 @@ from torch import Tensor
 
 from campaign import materials as campaign_materials
 from campaign.materials import Materials
-from campaign.recipe import complete
+from campaign.recipe import TEXT_COLUMNS, complete
 
 
 @dataclass(frozen=True)
@@ -117,16 +117,20 @@ def encode(designs: pd.DataFrame, materials: Materials | None = None) -> Inputs:
         Refusal: a name that nobody defined, a cell that is no number, shares that do not sum to 100.
     """
     stock = materials or campaign_materials.load()
-    full = complete(designs, stock)
-    return _tensors(full, stock)
+    return encode_complete(complete(designs, stock), stock)
 
 
-def _tensors(full: pd.DataFrame, stock: Materials) -> Inputs:
+def encode_complete(full: pd.DataFrame, stock: Materials) -> Inputs:
+    """Look up the materials of n designs that `campaign.recipe.complete` has been through."""
+
     def column(name: str) -> Tensor:
         return torch.tensor(full[name].to_numpy(dtype=float), dtype=torch.float64)
 
+    places = {name: pd.factorize(full[name]) for name in TEXT_COLUMNS}
+
     def look_up(name: str, rows: dict[str, dict[str, float]], key: str) -> Tensor:
-        return torch.tensor([rows[label][key] for label in full[name]], dtype=torch.float64)
+        codes, names = places[name]
+        return torch.tensor([rows[label][key] for label in names], dtype=torch.float64)[torch.as_tensor(codes)]
 
     sse = {name: _numbers(stock.electrolyte(name)) for name in full["sse"].unique()}
     active = {name: _active(name, stock) for name in full["active"].unique()}
