@@ -8,13 +8,18 @@ rank 15 of 3000 with calibrated draws and at rank 9 with both; geometric means, 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from campaign.materials import Materials
+from models.discrepancy import Worlds
 from models.parameters import Parameters
-from models.simulate import ensemble
+from models.prior_grid import Ensemble, Table
+from models.simulate import draw_worlds, ensemble, gaps, simulators
 
 Floats = npt.NDArray[np.float64]
 DRAWS = 256
@@ -41,3 +46,47 @@ def prior_ensemble(
         if count
     ]
     return np.vstack(halves)
+
+
+def ensemble_in_parts(
+    designs_of: Callable[[pd.DataFrame], pd.DataFrame],
+    *,
+    draws: int,
+    seed: int,
+    materials: Materials | None = None,
+    parameters: Parameters | None = None,
+) -> Ensemble:
+    """Return `prior_ensemble` of any outcomes as what `models.prior_grid.tabulated` takes.
+
+    What costs, the simulators, is told apart from the gap between them and the world: that is cheap, rough in the recipe and
+    jumps where a quantity leaves its calibrated range, and so better not interpolated.
+
+    Args:
+        designs_of: makes designs of recipes, complete ones (`campaign.recipe.complete`).
+        draws: how many simulators.
+        seed: of the draws.
+        materials: our tables and a lab's own rows; None is ours.
+        parameters: None is the calibrated file.
+    """
+    allowed = draws // 2
+    halves = [(count, prior) for count, prior in ((draws - allowed, False), (allowed, True)) if count]
+
+    def smooth(recipes: pd.DataFrame, outcomes: Sequence[str]) -> Table:
+        designs = designs_of(recipes)
+        parts = [
+            simulators(
+                designs, outcomes, draws=count, seed=seed, materials=materials, parameters=parameters, prior=prior
+            )
+            for count, prior in halves
+        ]
+        return {name: np.vstack([part[name] for part in parts]) for name in outcomes}
+
+    @lru_cache(maxsize=1)
+    def worlds() -> list[Worlds]:
+        return [draw_worlds(draws=count, seed=seed, parameters=parameters, prior=prior) for count, prior in halves]
+
+    def factor(recipes: pd.DataFrame, outcomes: Sequence[str]) -> Table:
+        parts = gaps(designs_of(recipes), worlds(), materials=materials)
+        return {name: np.vstack([np.exp(part.log_factor(name).numpy()) for part in parts]) for name in outcomes}
+
+    return Ensemble(smooth, factor)

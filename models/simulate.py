@@ -22,8 +22,8 @@ from campaign.materials import Materials
 from campaign.recipe import complete
 from models import discrepancy_file, limits, observables
 from models.cell import Fidelity, HalfCycle
-from models.discrepancy import Gap, worlds
-from models.inputs import Inputs, encode, take
+from models.discrepancy import Gap, Worlds, worlds
+from models.inputs import Inputs, encode, encode_complete, take
 from models.parameters import Parameters, Values, load
 from models.physics import Run, run
 from models.record import Record, every_cycle, spacing
@@ -231,9 +231,12 @@ def _gap(
     x: Inputs, group: pd.DataFrame, known: Parameters, *, z: Tensor, seed: int, materials: Materials | None
 ) -> Gap:
     """Draws of the discrepancy of n designs that go with posterior draws z."""
-    widening = limits.widening(group, materials=materials)
+    return _worlds(known, z, seed=seed).at(x, limits.widening(group, materials=materials))
+
+
+def _worlds(known: Parameters, z: Tensor, *, seed: int) -> Worlds:
     moved = z - torch.as_tensor(known.z)
-    return worlds(known.discrepancy, moved, seed=seed, quantities=widening.shape[1]).at(x, widening)
+    return worlds(known.discrepancy, moved, seed=seed, quantities=limits.n_quantities())
 
 
 def _doubt(draws: int, *, seed: int) -> np.ndarray:
@@ -308,28 +311,70 @@ def ensemble(
         prior: draw from the prior instead: what is known without the published measurements.
         world: add quick's error and the discrepancy between model and world; without them the draws are simulators.
     """
+    drawn = simulators(
+        designs, [outcome], draws=draws, seed=seed, materials=materials, parameters=parameters, prior=prior, world=world
+    )[outcome]
+    if not world:
+        return drawn
+    own = draw_worlds(draws=draws, seed=seed, parameters=parameters, prior=prior)
+    (gap,) = gaps(complete(designs, materials), [own], materials=materials)
+    return np.asarray(drawn * np.exp(gap.log_factor(outcome).numpy()))
+
+
+def simulators(
+    designs: pd.DataFrame,
+    outcomes: Sequence[str],
+    *,
+    draws: int,
+    seed: int,
+    materials: Materials | None = None,
+    parameters: Parameters | None = None,
+    prior: bool = False,
+    world: bool = True,
+) -> dict[str, np.ndarray]:
+    """Draw outcomes of n designs, (draws, n) each, as `ensemble` does but for the discrepancy.
+
+    Outcomes that need the same cycles are read off one run. Those that need others have their own, so that what is drawn of
+    an outcome does not depend on what else is asked for.
+    """
     full = complete(designs, materials)
     x = encode(full, materials)
     known = parameters or load()
     z = known.draw(draws, seed=seed, prior=prior)
-    needed = observables.cycles_of([outcome])
-    last = int(full["cycles"].max()) if outcome.startswith("peak") else max(needed)
-    out = np.empty((draws, x.n))
+    out = {outcome: np.empty((draws, x.n)) for outcome in outcomes}
     doubt = _doubt(draws, seed=seed)
     step = max(1, 8 * CHUNK // max(x.n, 1))
+    groups: dict[tuple[int, tuple[int, ...]], list[str]] = {}
+    for outcome in out:
+        needed = observables.cycles_of([outcome])
+        last = int(full["cycles"].max()) if outcome.startswith("peak") else max(needed)
+        groups.setdefault((last, needed), []).append(outcome)
     with torch.no_grad():
-        for begin in range(0, draws, step):
-            some = z[begin : begin + step]
-            p = known.values(some)
-            followed = run(x, p, last=last, also=needed)
-            rows = observables.outcome(outcome, x, followed, p).expand(len(some), x.n).numpy()
-            if world:
-                off = observables.quick_error(outcome, x, followed, p).expand(len(some), x.n).numpy()
-                rows = rows * np.exp(off * doubt[begin : begin + step])
-            out[begin : begin + step] = rows
-    if not world:
-        return out
+        for (last, needed), names in groups.items():
+            for begin in range(0, draws, step):
+                some = z[begin : begin + step]
+                p = known.values(some)
+                followed = run(x, p, last=last, also=needed)
+                for outcome in names:
+                    rows = observables.outcome(outcome, x, followed, p).expand(len(some), x.n).numpy()
+                    if world:
+                        off = observables.quick_error(outcome, x, followed, p).expand(len(some), x.n).numpy()
+                        rows = rows * np.exp(off * doubt[begin : begin + step])
+                    out[outcome][begin : begin + step] = rows
+    return out
+
+
+def draw_worlds(*, draws: int, seed: int, parameters: Parameters | None = None, prior: bool = False) -> Worlds:
+    """Return the discrepancies that go with the draws of `simulators`: functions of the recipe, cheap beside the physics."""
+    known = parameters or load()
+    z = known.draw(draws, seed=seed, prior=prior)
     if prior:
         known = replace(known, discrepancy=discrepancy_file.prior(), z=np.zeros_like(known.z))
-    gap = _gap(x, full, known, z=z, seed=seed, materials=materials)
-    return np.asarray(out * np.exp(gap.log_factor(outcome).numpy()))
+    return _worlds(known, z, seed=seed)
+
+
+def gaps(designs: pd.DataFrame, drawn: Sequence[Worlds], *, materials: Materials | None = None) -> list[Gap]:
+    """Return the discrepancies of n complete designs (`campaign.recipe.complete`) in each of some sets of worlds."""
+    stock = materials or campaign_materials.load()
+    x, widening = encode_complete(designs, stock), limits.widening_complete(designs, stock)
+    return [worlds.at(x, widening) for worlds in drawn]

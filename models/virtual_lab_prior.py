@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 from campaign.materials import Materials
 from models.inputs import encode
 from models.parameters import load
 from models.physics import run
-from models.physics_prior import prior_ensemble
-from models.prior_grid import Floats, PriorFunction, on_grid
+from models.physics_prior import ensemble_in_parts
+from models.prior_grid import Floats, PriorFunction, tabulated
 from models.record import discharge_at
 from models.virtual_lab import Question
 
@@ -32,11 +31,8 @@ def ensemble_prior(
         keep: folder for its grid (`models.prior_grid`); None keeps none.
     """
     name = question.objective.outcome
-
-    def exact(recipes: pd.DataFrame) -> Floats:
-        return prior_ensemble(question.designs(recipes), name, draws=draws, seed=seed, materials=materials)
-
-    return on_grid(question.space, exact, keep=keep)
+    ensemble = ensemble_in_parts(question.designs, draws=draws, seed=seed, materials=materials)
+    return tabulated(question.space, ensemble, [name], keep=keep)[name]
 
 
 def simulated_curves(

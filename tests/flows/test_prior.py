@@ -85,3 +85,93 @@ def test_what_cannot_be_is_refused_in_a_sentence_and_nothing_is_proposed(
     code, out, err = run("propose", write_campaign(*PRIOR, change), "-q", 1)
     assert code == 1 and sentence in err and "campaign.yaml" in err and not out
     assert not list(data_dir.rglob("*.safetensors"))
+
+
+MANY_AXES = (
+    *PRIOR,
+    ("  time_h: {low: 0.5", "  current_mA_cm2: {low: 0.3, high: 1.5, step: 0.1}\n  time_h: {low: 0.5"),
+    ("current_mA_cm2: 0.67, ", ""),
+    ("  time_h: {low: 0.5", "  loading_mg_cm2: {low: 2, high: 5, step: 0.5}\n  time_h: {low: 0.5"),
+    ("loading_mg_cm2: 4, ", ""),
+    ("  time_h: {low: 0.5", "  active_wt_pct: {low: 15, high: 40, step: 0.5}\n  time_h: {low: 0.5"),
+    (", active_wt_pct: 22.75", ""),
+)
+HELD = ("goal: max}\n", "goal: max}\noutcome_constraints:\n  - {outcome: retention_cycle_100_pct, at_least: 70}\n")
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Recipes that the physics was asked about, a number a call."""
+    import models.physics_prior as physics
+
+    counts, simulators = [], physics.simulators
+
+    def counted(designs, outcomes, **rest):
+        if rest["prior"]:  # each question is put to both halves of the simulators
+            counts.append(len(designs))
+        return simulators(designs, outcomes, **rest)
+
+    monkeypatch.setattr(physics, "DRAWS", 8)
+    monkeypatch.setattr(physics, "simulators", counted)
+    return counts
+
+
+def test_with_five_numbers_open_and_a_condition_the_physics_is_asked_as_with_three_and_once(
+    run, data_dir, write_campaign, asked
+):
+    path = write_campaign(*MANY_AXES, HELD)
+    code, _, err = run("propose", path, "-q", 1, "--json")
+    assert code == 0, err
+    assert sum(asked) < 1728 + 50
+    assert "asking the physics about 1728 recipes" in err
+    assert "retention_cycle_100_pct is interpolated, off by " in err
+    kept = sorted(path.parent.name for path in (data_dir / "prior").rglob("*.safetensors"))
+    assert kept == ["discharge_capacity_cycle_100_mAh_g_composite", "retention_cycle_100_pct"]
+    before = len(asked)
+    code, out, err = run("propose", path, "-q", 2, "--json")
+    assert code == 0 and len(json.loads(out)) == 2 and "asking the physics" not in err
+    assert sum(asked[before:]) < 50
+
+
+def test_a_condition_on_an_outcome_is_judged_by_what_the_physics_says_of_it(
+    run, data_dir, write_campaign, asked, tmp_path
+):
+    del data_dir
+    from flows.choose import chooser
+    from flows.session import open_session
+
+    path, sheet = write_campaign(*PRIOR, HELD), tmp_path / "next.xlsx"
+    code, out, err = run("propose", path, "-q", 3, "--sheet", sheet, "--json")
+    assert code == 0, err
+    assert sum(asked) < 625 + 50  # one pass for both outcomes
+    session = open_session(path)
+    recipes = session.space.sample(200, seed=2)
+    cells = {"area (cm2)": 0.785, "active mass (mg)": 3.14, "state": "completed"}
+    # As the physics says of these recipes, so that there is nothing against it.
+    trials = json.loads(out)
+    told = models_say(session, pd.DataFrame(trials)[list(session.space.names)])
+    typed = {
+        row["trial"]: {
+            **cells,
+            "cell id": f"A{i}",
+            **{f"discharge areal capacity cycle {n} (mAh/cm2)": float(told[n][i]) for n in (1, 2, 100)},
+        }
+        for i, row in enumerate(trials)
+    }
+    fill(sheet, typed)
+    code, _, err = run("ingest", path, sheet, "--by", "Ada")
+    assert code == 0, err
+    optimiser = chooser(session, session.reader).optimiser
+    believed = optimiser.predict(recipes, outcome="retention_cycle_100_pct")["mean"]
+    physics = models_say(session, recipes)
+    retention = pd.Series(physics[100] / physics[1])
+    assert believed.corr(retention, method="spearman") > 0.8
+
+
+def models_say(session, recipes):
+    """Discharge areal capacities at cycles 1, 2 and 100 by the physics' own middle, mAh cm-2."""
+    from models import simulate
+
+    cycling = simulate(session.spec.designs(recipes.reset_index(drop=True)), fidelity="quick").cycling
+    areal = cycling.pivot_table(index="design", columns="cycle", values="discharge_areal_capacity_mAh_cm2")
+    return {n: areal[n].to_numpy() for n in (1, 2, 100)}

@@ -64,10 +64,12 @@ def test_a_damaged_grid_is_made_anew(tmp_path, damage):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_large_space_is_asked_itself():
-    wide = SearchSpace.of({name: (0.0, 1.0) for name in "abcd"})
-    exact = lambda recipes: np.ones((2, len(recipes)))  # noqa: E731
-    assert on_grid(wide, exact) is exact
+def test_a_space_of_too_many_names_is_asked_itself():
+    many = SearchSpace.of({"x": (0.0, 1.0), "y": (10.0, 20.0), "kind": [f"n{i}" for i in range(25)]})
+    ensemble, recipes = Ensemble(), many.sample(20, seed=5)
+    prior = on_grid(many, ensemble)
+    assert ensemble.asked == 0
+    assert np.array_equal(prior(recipes), Ensemble()(recipes)) and ensemble.asked == len(recipes)
 
 
 def test_a_place_that_cannot_be_written_is_told_before_the_ensemble_is_asked(tmp_path):

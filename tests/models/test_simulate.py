@@ -5,12 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import models
 from campaign import materials, outcome
 from campaign.errors import Refusal
+from campaign.recipe import complete
 from models import limits
 from models.limits import BOX
+from models.simulate import draw_worlds, gaps, simulators
 
 DESIGNS = pd.DataFrame({"time_h": [1.0, 5.0, 10.0], "cycles": [100, 120, 100]}, index=["a", "b", "c"])
 
@@ -191,3 +195,32 @@ def test_a_world_is_one_function_of_the_recipe():
     alone = models.ensemble(table.iloc[[1]], name, draws=6, seed=2)
     np.testing.assert_allclose(together[:, [1]], alone, rtol=1e-9)
     np.testing.assert_allclose(together[:, 1], together[:, 2], rtol=0.02)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "discharge_capacity_cycle_100_mAh_g_composite",
+                "retention_cycle_100_pct",
+                "retention_cycle_25_pct",
+                "utilisation_cycle_1_pct",
+                "q2_over_q1",
+                "crystallite_size_um",
+            ]
+        ),
+        min_size=1,
+        unique=True,
+    )
+)
+@settings(max_examples=10, deadline=None)
+def test_what_is_drawn_of_an_outcome_does_not_depend_on_what_else_is_asked(outcomes):
+    table = pd.DataFrame({"speed_rpm": [1200.0, 2000.0], "time_h": [2.0, 5.0]})
+    together = simulators(table, outcomes, draws=3, seed=2)
+    for name in outcomes:
+        alone = simulators(table, [name], draws=3, seed=2)[name]
+        assert np.array_equal(together[name], alone)
+        (gap,) = gaps(complete(table), [draw_worlds(draws=3, seed=2)])
+        assert np.array_equal(
+            models.ensemble(table, name, draws=3, seed=2), alone * np.exp(gap.log_factor(name).numpy())
+        )
