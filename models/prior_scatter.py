@@ -67,7 +67,7 @@ class Scatter:
 
     @classmethod
     def over(cls, space: SearchSpace) -> Scatter | None:
-        """Spread recipes over a space; None where its names are too many."""
+        """Spread recipes over a space; None where its names are too many, or leave too few recipes."""
         names = [category.name for category in space.categories]
         choices = itertools.product(*(category.choices for category in space.categories))
         live = [own for own in choices if not names or not space.rules_out(dict(zip(names, own, strict=True)))]
@@ -76,6 +76,8 @@ class Scatter:
             return None
         spread = [(own, _spread(space, dict(zip(names, own, strict=True)), count)) for own in live]
         enough = [(own, recipes) for own, recipes in spread if len(recipes) > 2 * len(space.numeric)]
+        if not enough:
+            return None
         return cls(space, tuple(own for own, _ in enough), tuple(recipes for _, recipes in enough))
 
     @property
@@ -89,7 +91,7 @@ class Scatter:
 
     def fit(self, values: Sequence[Floats]) -> dict[str, Floats]:
         """Return the coefficients of what goes through the values at the nodes, draws x n for each combination."""
-        high = np.concatenate([each.mean(axis=0) for each in values] or [np.ones(1)])
+        high = np.concatenate([each.mean(axis=0) for each in values])
         bend = BEND * max(float(np.quantile(high, 0.9)), RARE * float(high.max()), SMALLEST)
         arrays = {"bend": np.array([bend])}
         for i, (recipes, each) in enumerate(zip(self.nodes, values, strict=True)):
@@ -111,25 +113,27 @@ class Scatter:
     def function(self, arrays: Mapping[str, Floats], ensemble: Ensemble, outcome: str) -> PriorFunction:
         """Return the interpolated function of recipes, draws x n."""
         fitted = {own: {key: arrays[f"{key}.{i}"] for key in _KEYS} for i, own in enumerate(self.combinations)}
-        bend = float(arrays["bend"][0])
+        bend, draws = float(arrays["bend"][0]), len(arrays["least.0"])
         categories = [category.name for category in self.space.categories]
 
         def interpolated(recipes: pd.DataFrame) -> Floats:
             x = self._coordinates(self.space.encode(recipes))
             names = list(recipes[categories].itertuples(index=False, name=None)) if categories else [()] * len(recipes)
-            parts, places = [], []
+            parts, places, between = [], [], np.zeros(len(recipes), dtype=bool)
             for own in dict.fromkeys(names):
                 rows = np.array([i for i, each in enumerate(names) if each == own])
                 places.append(rows)
-                if own not in fitted:
+                if own in fitted:
+                    between[rows] = True
+                    parts.append(bend * np.expm1(_at(fitted[own], x[rows])).T)
+                else:
                     parts.append(ensemble(recipes.iloc[rows], [outcome])[outcome])
-                    continue
-                values = bend * np.expm1(_at(fitted[own], x[rows])).T
-                if ensemble.factor is not None:
-                    values = values * ensemble.factor(self._clipped(recipes.iloc[rows]), [outcome])[outcome]
-                parts.append(values)
-            out = np.empty((len(parts[0]), len(recipes)))
-            out[:, np.concatenate(places)] = np.hstack(parts)
+            out = np.empty((draws, len(recipes)))
+            for rows, part in zip(places, parts, strict=True):
+                out[:, rows] = part
+            if ensemble.factor is not None and between.any():
+                # Asked once for all names: looking materials up costs as much for one recipe as for hundreds.
+                out[:, between] *= ensemble.factor(self._clipped(recipes[between]), [outcome])[outcome]
             return out
 
         return interpolated

@@ -215,3 +215,7 @@ def test_with_very_many_names_the_ensemble_is_asked_itself():
     space = SearchSpace.of({**BOUNDS, "kind": [f"n{i}" for i in range(200)]})
     simulators, recipes = Simulators(), space.sample(30, seed=3)
     assert np.array_equal(on_grid(space, simulators)(recipes), Simulators()(recipes)) and simulators.asked == 30
+
+
+def test_no_recipe_is_answered_with_nothing():
+    assert PRIOR["value"](SPACE.sample(3, seed=1).head(0)).shape == (DRAWS, 0)
