@@ -22,7 +22,8 @@ from surrogate.acquisition import hypervolume_gain
 from surrogate.belief import Belief
 from surrogate.feasibility import Feasibility
 from surrogate.goals import Goals
-from surrogate.replicate import worth_for_front, worth_of_knowing
+from surrogate.history import SAME_RECIPE
+from surrogate.replicate import NOTHING, worth_for_front, worth_of_knowing, worth_with_pending
 from surrogate.robustness import Slips
 
 Floats = npt.NDArray[np.float64]
@@ -345,6 +346,29 @@ def _worth_of_knowing(situation: Situation, x: Floats) -> Floats:
     losses = [np.zeros(len(x)) if o.known else situation.loss(o.name, x) for o in objectives]
     may_count = situation.likely_admissible(x)
     return worth_for_front(sides, losses, x, may_count) if may_count.any() else np.zeros(len(x))
+
+
+def repeated(situation: Situation, used: Floats) -> Pick:
+    """Return the recipe to repeat where all that may be chosen was tried or is under way.
+
+    The one that is best worth knowing better; where no repetition is worth anything, and with several objectives, the least
+    tried.
+
+    Args:
+        situation: what is believed, with what is under way.
+        used: n x p encoded, one row for each trial made or under way.
+    """
+    x = candidates.unique(np.vstack([situation.base, candidates.settable(situation.space, situation.tried)]))
+    hopeless = situation.feasibility.hopeless(x)
+    x = x if hopeless.all() else x[~hopeless]
+    if len(situation.goals.objectives) == 1:
+        belief = situation.beliefs[situation.wanted[0]]
+        merit = np.exp(situation.log_penalty(x) + situation.log_chance_admissible(x))
+        worth = merit * worth_with_pending(belief, x, situation.pending)
+        if worth.max() > NOTHING:
+            return Pick(x[int(np.argmax(worth))], "replicate")
+    times = [(np.abs(used - row).max(axis=1) < SAME_RECIPE).sum() for row in x]
+    return Pick(x[int(np.argmin(times))], "replicate")
 
 
 def promising(situation: Situation, rng: np.random.Generator, *, at_least: int = 0) -> Floats:

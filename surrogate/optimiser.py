@@ -18,12 +18,12 @@ from campaign.space import SearchSpace, read_tables
 from surrogate import candidates
 from surrogate.answer import STOP_BELOW, Stopping, Window, pareto, recommended, ridge, stopping, window
 from surrogate.belief import Belief, learn
-from surrogate.chooser import Cost, Pick, Situation, choose
+from surrogate.chooser import Cost, Pick, Situation, choose, repeated
 from surrogate.design import TEST_EVERY, TEST_OFTEN, first_recipes, first_size, given_up, untested
 from surrogate.diagnostics import Diagnostics, diagnose
 from surrogate.feasibility import Feasibility
 from surrogate.goals import Goals
-from surrogate.history import SAME_RECIPE, History, parse_cells, read_common, read_values
+from surrogate.history import History, parse_cells, read_common, read_values
 from surrogate.kernel import Layout
 from surrogate.prior import Prior, as_function
 from surrogate.reasons import reason
@@ -412,12 +412,11 @@ class Optimiser:
         return (min(n, free), {}) if free else (1, names)
 
     def _padded(self, picks: list[Pick], n: int) -> list[Pick]:
-        """A space with fewer recipes than asked for gives replicates, the least tried first."""
+        """A space with fewer recipes than asked for gives replicates."""
         while len(picks) < n:
-            used = np.vstack([self._history.x, self._history.pending, *[pick.x for pick in picks]])
-            counts = np.array([(np.abs(used - row).max(axis=1) < SAME_RECIPE).sum() for row in self._base])
-            counts = np.where(self._feasible().hopeless(self._base), counts + counts.max() + 1, counts)
-            picks = [*picks, Pick(self._base[int(np.argmin(counts))], "replicate")]
+            ahead = np.array([pick.x for pick in picks]).reshape(-1, self._base.shape[1])
+            used = np.vstack([self._history.x, self._history.pending, ahead])
+            picks = [*picks, repeated(self._situation(ahead), used)]
         return picks
 
     def _situation(self, further: Floats | None = None, only: Mapping[int, Floats] | None = None) -> Situation:

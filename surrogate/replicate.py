@@ -31,10 +31,37 @@ SCENARIOS = 8
 the chance company of another."""
 
 
+NOTHING = 1e-9
+"""Worth under which no repetition is worth more than another."""
+LEAST_NOISE = 1e-8
+"""Variance that a measurement is taken to have at least, for rounding."""
+SERIES = (1, 4, 16, 64)
+"""Repetitions of one recipe in a row that are weighed: one alone may change no mind where a few would (Frazier & Powell 2010)."""
+
+
 def worth_of_knowing(belief: Belief, x: Floats) -> Floats:
     """Return for each of m recipes what one more measurement of it would add to the best believed outcome."""
-    total = np.zeros(len(x))
-    for weight, mean, cov, noise in zip(belief.weights, *belief.joint(x), belief.typical_noise_variance, strict=True):
+    return _worth(belief, *belief.joint(x), belief.typical_noise_variance)
+
+
+def worth_with_pending(belief: Belief, x: Floats, pending: Floats) -> Floats:
+    """Return for each of m recipes what a measurement in a series of it would add on average, be it a series of one.
+
+    What is under way (k recipes, one a measurement) counts as measured.
+    """
+    mean, cov = belief.joint(np.vstack([x, pending]))
+    m, noise = len(x), np.maximum(belief.typical_noise_variance, LEAST_NOISE)
+    if len(pending):
+        ahead = cov[:, m:, m:] + noise[:, None, None] * np.eye(len(pending))
+        cross = cov[:, :m, m:]
+        cov = cov[:, :m, :m] - cross @ np.linalg.solve(ahead, cross.swapaxes(1, 2))
+    series = [_worth(belief, mean[:, :m], cov, noise / times) / times for times in SERIES]
+    return np.asarray(np.max(series, axis=0))
+
+
+def _worth(belief: Belief, means: Floats, covariances: Floats, noises: Floats) -> Floats:
+    total = np.zeros(means.shape[1])
+    for weight, mean, cov, noise in zip(belief.weights, means, covariances, noises, strict=True):
         shift = cov / np.sqrt(np.diagonal(cov) + noise)  # column j: what measuring j moves
         best = np.stack([(mean[:, None] + shift * z).max(axis=0) for z in NODES]).mean(axis=0)
         total += weight * (best - mean.max())
