@@ -16,6 +16,7 @@ from campaign.parameter import Numeric
 from campaign.space import SearchSpace
 from surrogate import candidates
 from surrogate.chooser import Situation, best_tried, promising
+from surrogate.feasibility import same
 
 Floats = npt.NDArray[np.float64]
 
@@ -82,12 +83,19 @@ def worth(situation: Situation, x: Floats) -> Floats:
 
     With several objectives: the least of their shares of the range over the m recipes (the balanced ones are high).
     """
-    doubt = np.log(situation.feasibility.chance(x)) + situation.log_chance_admissible(x)
+    doubt = np.log(_works(situation, x)) + situation.log_chance_admissible(x)
     values = believed(situation, x)
     if values.shape[1] == 1:
         return np.asarray(values[:, 0] + doubt)
     shares = (values - values.min(axis=0)) / (np.ptp(values, axis=0) + 1e-12)
     return np.asarray(shares.min(axis=1) + doubt)
+
+
+def _works(situation: Situation, x: Floats) -> Floats:
+    """Return the chance of success of m recipes; of one that was tried at least the share of its trials that worked."""
+    worked, made = same(x, situation.tried).sum(axis=1), same(x, situation.feasibility.x).sum(axis=1)
+    share = worked / np.maximum(np.maximum(made, worked), 1)
+    return np.asarray(np.maximum(situation.feasibility.chance(x), share))
 
 
 def believed(situation: Situation, x: Floats) -> Floats:

@@ -93,7 +93,7 @@ class Feasibility:
         views = tuple(place for place, told in zip(places, kept, strict=True) if told)
         learned = cls(views, weights / weights.sum(), barren, x[:0], np.zeros(0), x)
         worked = x[~failed]
-        times = _same(worked, x)
+        times = same(worked, x)
         floor = (1 + times[:, ~failed].sum(axis=1)) / (2 + times.sum(axis=1))
         better = floor > learned.chance(worked)
         return replace(learned, proven=worked[better], floor=floor[better])
@@ -105,7 +105,7 @@ class Feasibility:
             gaps = _gaps(self.x, x, self.places[0].categorical)
             chance += sum(w * place.chance(gaps) for w, place in zip(self.weights[1:], self.places, strict=True))
         if len(self.proven):
-            chance = np.maximum(chance, np.where(_same(x, self.proven), self.floor, 0.0).max(axis=1))
+            chance = np.maximum(chance, np.where(same(x, self.proven), self.floor, 0.0).max(axis=1))
         return chance
 
     def hopeless(self, x: Floats) -> Flags:
@@ -113,7 +113,7 @@ class Feasibility:
         return self._hopeless(x, self.chance(x))
 
     def _hopeless(self, x: Floats, chance: Floats) -> Flags:
-        return np.asarray((chance < LEAST * self.best) | _same(x, self.barren).any(axis=1))
+        return np.asarray((chance < LEAST * self.best) | same(x, self.barren).any(axis=1))
 
     def log_worth(self, x: Floats) -> Floats:
         """Return log chance of success of m recipes, and far below it for those that would rather fail.
@@ -201,14 +201,14 @@ def _covariance(gaps: _Gaps, categorical: Flags, reach: float) -> Floats:
     return np.asarray(LEVEL**2 + NAME**2 * (categorical.sum() - other) + PLACE**2 * near)
 
 
-def _same(a: Floats, b: Floats) -> Flags:
+def same(a: Floats, b: Floats) -> Flags:
     """Whether n and m recipes, n x m, are the same but for how exactly they were weighed and set."""
     return np.asarray(np.abs(a[:, None, :] - b[None, :, :]).max(axis=2, initial=0.0) < SAME)
 
 
 def _barren(x: Floats, failed: Flags) -> Floats:
     lost = x[failed]
-    times = _same(lost, x)
+    times = same(lost, x)
     fails = times[:, failed].sum(axis=1)
     return np.asarray(lost[(fails >= ATTEMPTS) & (fails == times.sum(axis=1))])
 

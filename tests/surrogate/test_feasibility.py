@@ -155,3 +155,18 @@ def test_recipes_that_differ_by_the_weighing_alone_fail_together():
     x = np.array([[0, 0.5], [0, 0.501], [1, 0.2], [2, 0.9]])
     known = Feasibility.of(SPACE, x, np.array([True, True, False, False]))
     assert known.hopeless(np.array([[0, 0.5005], [1, 0.2005]])).tolist() == [True, False]
+
+
+def test_what_worked_is_not_passed_over_for_lying_beside_what_fails():
+    load = np.array([0, 0.15, 0.3, 0.45, 0.6, 0.64, 0.7, 0.8, 0.9, 1.0])
+    opt = Optimiser({"load": (0, 1)}, seed=0)
+    opt.tell(pd.DataFrame({"load": load}), pd.DataFrame({"value": np.where(load < 0.65, 10 * load, np.nan), "se": 0.1}))
+    assert opt.recommend().load.iloc[0] > 0.63
+
+
+def test_what_worked_once_and_failed_more_often_is_passed_over():
+    load = np.array([0, 0.15, 0.3, 0.45, 0.6, 0.64, 0.64, 0.64, 0.66, 0.8, 1.0])
+    worked = (load < 0.65) & (np.arange(11) < 6)
+    opt = Optimiser({"load": (0, 1)}, seed=0)
+    opt.tell(pd.DataFrame({"load": load}), pd.DataFrame({"value": np.where(worked, 10 * load, np.nan), "se": 0.1}))
+    assert opt.recommend().load.iloc[0] < 0.63
