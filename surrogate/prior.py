@@ -18,6 +18,8 @@ from campaign.errors import Refusal
 from campaign.names import nearest
 from campaign.parameter import Category
 from campaign.space import SearchSpace
+from surrogate.gap import Gap
+from surrogate.kernel import Layout
 from surrogate.warp import BEND, RARE, SLIGHTLY, STRAIGHT, Warp
 
 Floats = npt.NDArray[np.float64]
@@ -54,6 +56,7 @@ class Prior:
 
     Attributes:
         width: number of features, 1 + parameters + directions; 0 where there is no prior, or it says the same everywhere.
+        silent: whether it says nothing (NaN in every draw) of some of the recipes that it was scaled over (`surrogate.gap`).
     """
 
     def __init__(self, function: PriorFunction | None, space: SearchSpace, *, sign: float = 1.0) -> None:
@@ -61,14 +64,17 @@ class Prior:
         self._memory: dict[bytes, Floats] = {}
         self._turned_memory: dict[bytes, Floats] = {}
         self._unit = 1.0
-        self.width = 0
+        self.width, self.silent = 0, False
         self._scales: dict[float | None, _Scale] = {}
+        self._gaps: dict[float | None, Gap] = {}
         self._extremes, self._usual = np.zeros(2), 0.0
         if function is not None:
             self._scale()
 
     def features(self, x: Floats, *, side: float | None = None) -> Floats:
         """Return n x width features of n encoded recipes: the mean, its doubts (`_doubts`), its directions of spread.
+
+        Where it says nothing, mean and directions are those of the `gap`, and it has no doubts.
 
         The mean has unit variance over the space; with a `side` of 0 all are bent first, as the outcome is. Directions
         are the principal ones of the draws' departures from their mean, so that many draws cost no more than few.
@@ -78,7 +84,22 @@ class Prior:
         scale = self._scale_of(side)
         raw = scale.warp.to(self._raw(x) - scale.zero)
         mean = raw.mean(axis=0)
-        return np.vstack([mean, self._doubts(x, scale), scale.directions @ (raw - mean)]).T
+        told = np.vstack([mean, self._doubts(x, scale), scale.directions @ (raw - mean)]).T
+        if not self.silent:
+            return told
+        nothing, gap = self._says_nothing(x), self._gap(side)
+        told = np.hstack([np.where(nothing[:, None], 0.0, told), np.zeros((len(x), len(gap.weights)))])
+        if nothing.any():
+            told[nothing, 0], told[nothing, -len(gap.weights) :] = gap.fill(np.ascontiguousarray(x[nothing]))
+        return told
+
+    def _gap(self, side: float | None) -> Gap:
+        """Return what stands in on one scale where nothing is said."""
+        if side not in self._gaps:
+            scale = self._scale_of(side)
+            values = scale.warp.to(self._raw(self._reference) - scale.zero).mean(axis=0)
+            self._gaps[side] = Gap.of(Layout.of(self._space), self._reference, values, self._unanswered)
+        return self._gaps[side]
 
     def _doubts(self, x: Floats, scale: _Scale) -> Floats:
         """Return parameters x n directions in which the simulator's mean may be wrong as a whole, one a parameter.
@@ -87,7 +108,10 @@ class Prior:
         simulator that is wrong about one parameter is then mended there, and keeps its word about the others.
         """
         here = scale.warp.to(self._raw(x).mean(axis=0) - scale.zero)
-        turned = np.split(scale.warp.to(self._turned(x) - scale.zero), np.cumsum(self._turns)[:-1], axis=1)
+        others = self._turned(x)
+        unknown = np.isnan(others)  # a turned recipe of which nothing is said is no reason to doubt
+        others = np.where(unknown, self._raw(x).mean(axis=0)[:, None], others) if unknown.any() else others
+        turned = np.split(scale.warp.to(others - scale.zero), np.cumsum(self._turns)[:-1], axis=1)
         names = [isinstance(parameter, Category) for parameter in self._space.parameters]
         return np.stack(
             [
@@ -124,7 +148,7 @@ class Prior:
             flat = turned.reshape(-1, x.shape[1])
             barred = ~self._space.feasible(self._space.restore(flat))
             flat[barred] = np.repeat(x[new], sum(self._turns), axis=0)[barred]
-            means = _fill(self._call(flat), self._typical).mean(axis=0).reshape(len(new), -1)
+            means = _fill(self._call(flat)).mean(axis=0).reshape(len(new), -1)
             _remember(self._turned_memory, keys, new, means)
         return np.stack([self._turned_memory[key] for key in keys])
 
@@ -183,20 +207,33 @@ class Prior:
         if not np.isfinite(given).any():
             raise Refusal("the prior gave no finite value for any recipe of the space")
         self._typical = float(np.nanmean(np.where(np.isfinite(given), given, np.nan)))
-        raw, self._reference = self._raw(reference), reference
+        nothing = self._says_nothing(reference)
+        self.silent, self._reference, self._unanswered = bool(nothing.any()), reference[~nothing], reference[nothing]
+        raw = self._raw(self._reference)
         self._extremes = np.array([raw.mean(axis=0).min(), raw.mean(axis=0).max()])
         self._usual = float(np.quantile(np.abs(raw.mean(axis=0)), 0.9))
         straight = self._scale_of(None)
         if straight.warp.scale > FLAT:
             self.width = 1 + len(self._space.parameters) + len(straight.directions)
+            self.width += len(self._gap(None).weights) if self.silent else 0
 
     def _raw(self, x: Floats) -> Floats:
+        """Return draws x n values; where nothing is said, the mean of all that is."""
+        raw = self._asked(x)
+        unknown = np.isnan(raw)
+        return np.where(unknown, self._typical, raw) if unknown.any() else raw
+
+    def _says_nothing(self, x: Floats) -> npt.NDArray[np.bool_]:
+        """Return of n recipes whether no draw says anything of them."""
+        return np.asarray(np.isnan(self._asked(x)[0]))
+
+    def _asked(self, x: Floats) -> Floats:
         """Return draws x n values, asking the function only for recipes that it has not been asked for."""
         x = np.ascontiguousarray(np.round(x, 12))
         keys = [row.tobytes() for row in x]
         new = [i for i, key in enumerate(keys) if key not in self._memory]
         if new:
-            _remember(self._memory, keys, new, _fill(self._call(x[new]), self._typical).T)
+            _remember(self._memory, keys, new, _fill(self._call(x[new])).T)
         return np.stack([self._memory[key] for key in keys], axis=1)
 
     def _call(self, x: Floats) -> Floats:
@@ -249,13 +286,13 @@ def _remember(memory: dict[bytes, Floats], keys: Sequence[bytes], new: Sequence[
     memory.update({keys[i]: row.copy() for i, row in zip(new, values, strict=True)})
 
 
-def _fill(given: Floats, typical: float) -> Floats:
-    """Where some draws say nothing about a recipe, the others' mean stands in; where none does, the mean of all recipes."""
+def _fill(given: Floats) -> Floats:
+    """Where some draws say nothing about a recipe, the others' mean stands in; where none says anything, NaN."""
     finite = np.isfinite(given)
     if finite.all():
         return given
     counts = finite.sum(axis=0)
-    means = np.where(counts > 0, np.where(finite, given, 0.0).sum(axis=0) / np.maximum(counts, 1), typical)
+    means = np.where(counts > 0, np.where(finite, given, 0.0).sum(axis=0) / np.maximum(counts, 1), np.nan)
     return np.asarray(np.where(finite, given, means))
 
 
