@@ -15,7 +15,8 @@ MOST_NAMES = 8
 """Up to so many names of a category each is tried before a model chooses; of more, the model chooses among the rest."""
 TEST_EVERY, TEST_OFTEN = 4, 2
 """Every so-many-th recipe under a prior (under one that is distrusted) has a name that was never answered for, while there
-is one; tuned on wrong and biased labs, seeds 0-9."""
+is one; tuned on wrong and biased labs, seeds 0-9. Of more than `MOST_NAMES` names all are to have been tried after as many trials
+as so many names take, so that they come sooner where many are left; but not before the names that it likes."""
 ATTEMPTS = 2
 """A name that failed so often is not tried for its own sake again."""
 
@@ -29,14 +30,24 @@ def first_size(space: SearchSpace) -> int:
 def untested(space: SearchSpace, base: Floats, answered: Floats, failed: Floats) -> dict[int, Floats]:
     """Return, for the first category with such, its column and the names of the coarse set that were never answered for.
 
-    A prior that ranks names wrongly is never refuted by trials of those that it likes.
+    A prior that ranks names wrongly is never refuted by trials of those that it likes. Categories of few names come first.
     """
-    for j, parameter in enumerate(space.parameters):
-        if isinstance(parameter, Category) and len(parameter.choices) <= MOST_NAMES:
-            new = np.setdiff1d(base[:, j], np.concatenate([answered[:, j], _lost_names(failed[:, j])]))
-            if len(new):
-                return {j: new}
+    sizes = [len(p.choices) if isinstance(p, Category) else 0 for p in space.parameters]
+    for j in sorted(np.flatnonzero(sizes).tolist(), key=lambda j: sizes[j] > MOST_NAMES):
+        new = np.setdiff1d(base[:, j], np.concatenate([answered[:, j], _lost_names(failed[:, j])]))
+        if len(new):
+            return {j: new}
     return {}
+
+
+def test_every(space: SearchSpace, names: dict[int, Floats], trials: int, *, distrusted: bool) -> int:
+    """Return how often, after so many trials, one goes to names that were never answered for."""
+    for j, left in names.items():
+        parameter = space.parameters[j]
+        if isinstance(parameter, Category) and len(parameter.choices) > MOST_NAMES and trials >= MOST_NAMES:
+            pace = (TEST_EVERY * MOST_NAMES - trials) // len(left)
+            return TEST_OFTEN if distrusted else int(np.clip(pace, TEST_OFTEN, TEST_EVERY))
+    return TEST_OFTEN if distrusted else TEST_EVERY
 
 
 def _lost_names(failed: Floats) -> Floats:

@@ -19,7 +19,7 @@ from surrogate import candidates
 from surrogate.answer import STOP_BELOW, Stopping, Window, pareto, recommended, ridge, stopping, window
 from surrogate.belief import Belief, learn
 from surrogate.chooser import Cost, Pick, Situation, choose, repeated
-from surrogate.design import TEST_EVERY, TEST_OFTEN, first_recipes, first_size, given_up, untested
+from surrogate.design import first_recipes, first_size, given_up, test_every, untested
 from surrogate.diagnostics import Diagnostics, diagnose
 from surrogate.feasibility import Feasibility
 from surrogate.goals import Goals
@@ -407,8 +407,9 @@ class Optimiser:
         history = self._history
         answered = np.vstack([history.x[~history.failed], history.pending, ahead])
         names = untested(self._space, self._base, answered, history.x[history.failed])
-        every = TEST_EVERY if self.trust >= DISTRUST else TEST_OFTEN
-        free = every - 1 - (len(history.x) + len(history.pending) + len(ahead)) % every if names else n
+        made = len(history.x) + len(history.pending) + len(ahead)
+        every = test_every(self._space, names, made, distrusted=self.trust < DISTRUST)
+        free = every - 1 - made % every if names else n
         return (min(n, free), {}) if free else (1, names)
 
     def _padded(self, picks: list[Pick], n: int) -> list[Pick]:

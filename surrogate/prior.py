@@ -32,7 +32,7 @@ FACTOR = 3.0
 """Outcomes that differ by less than this factor over the space are as well told on a straight scale [est]."""
 NAME_FREEDOM, MOST_NAMES = 0.7, 8
 """Prior sd of the factor by which a simulator's differences between names may be off (-1: their ranking is turned round)
-[est], and up to how many names of a category they are looked at: each costs a question."""
+[est], and how many names of a category it is compared with at most, evenly taken from its list: each costs a question."""
 NUMBER_FREEDOM = 0.25
 """Prior sd of the share of a numeric parameter's effect that is turned round (1: its low end behaves like its high end); by
 the log density of recipes not told, on biased and wrong labs with seeds 0-9."""
@@ -122,11 +122,8 @@ class Prior:
 
     @property
     def _turns(self) -> list[int]:
-        """How many other recipes each parameter is looked at by: all names (itself alone where too many), a number once."""
-        return [
-            len(p.choices) if isinstance(p, Category) and len(p.choices) <= MOST_NAMES else 1
-            for p in self._space.parameters
-        ]
+        """How many other recipes each parameter is looked at by: `MOST_NAMES` names at most, a number once."""
+        return [min(len(p.choices), MOST_NAMES) if isinstance(p, Category) else 1 for p in self._space.parameters]
 
     def _turned(self, x: Floats) -> Floats:
         """Return the prior's mean at n recipes with one parameter turned (n x sum of `_turns`), asked once per recipe.
@@ -143,7 +140,7 @@ class Prior:
                 if not isinstance(parameter, Category):
                     turned[:, k, j] = np.clip(1.0 - turned[:, k, j], 0.0, 1.0)
                 elif count > 1:
-                    turned[:, k : k + count, j] = np.arange(count)
+                    turned[:, k : k + count, j] = np.round(np.linspace(0, len(parameter.choices) - 1, count))
                 k += count
             flat = turned.reshape(-1, x.shape[1])
             barred = ~self._space.feasible(self._space.restore(flat))
