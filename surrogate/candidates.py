@@ -34,6 +34,9 @@ REACH = (0.15, 0.05, 0.015)
 """Radius of the search around promising recipes, round by round, as a share of each range."""
 MOVES = 320
 """Recipes looked at around all leaders together, in each round."""
+FEW_NUMBERS, FAR_REACH = 4, (0.3, 0.15, 0.15, 0.08, 0.05, 0.03, 0.015)
+"""With more numeric parameters there are these rounds, of as many times the moves as there are parameters beyond two: in six and
+ten dimensions log expected improvement was up to 0.5 short of what a long search found."""
 FEW_SETTINGS = 4
 """A number of no more settings is put to another as a name is: moves by shares of its range would seldom get there."""
 SWAPS = 2048
@@ -142,13 +145,15 @@ def search(
     found = unique(np.vstack([base, tried])) if len(anchors) else base
     scores = score(found)
     further = rng.spawn(1)[0]  # moves that few spaces need leave the chance of the others as it was
-    for radius in REACH:
+    many = len(space.numeric) > FEW_NUMBERS
+    moves = MOVES * (len(space.numeric) - 2) if many else MOVES
+    for radius in FAR_REACH if many else REACH:
         starts = found[leaders(space, found, scores)]
-        per = max(8, MOVES // len(starts))
+        per = max(8, moves // len(starts))
         near = [swapped(space, np.vstack([starts, tried]), base, further)]
         if space.numeric:
             near.append(around(space, starts, radius, per, rng))
-            if len(base) < SCARCE and len(near[-1]) < MOVES / 8:
+            if len(base) < SCARCE and len(near[-1]) < moves / 8:
                 near.append(along(space, starts, radius, per, base, further))
         new = np.vstack(near)
         new = unique(new[~member(new, found)])

@@ -34,6 +34,9 @@ DOUBT = 1.5
 itself, as its kernel, shares and scale are the best of a few shapes and the truth is none of them. With 60 trials each
 10 of 10 tune labs were found (`sample_efficiency.py --seeds 0-9 --levels biased --methods mixwright`; 1.25 on all that is
 believed: 9; 1: 7); stated so wide, even a well-known space would have no window."""
+FEW_NUMBERS = 4
+"""With more numeric parameters the further doubt falls with the cube of their number [est]: nearly all of a large space is far from
+all results and as unsure as before any, so that doubt sends trial after trial into its corners."""
 STUCK_DOUBT = 3.5
 """The same where next to nothing seems left to be gained [est]: what is still to be found is then where the belief is wrong, and
 a long campaign would go on for a year around the best recipe it knows. What it did on tune labs: docs/virtual_labs.md."""
@@ -210,7 +213,8 @@ def choose(situation: Situation, n: int, *, seed: int) -> list[Pick]:
     One pick after the other, each knowing those before as pending; every draw follows from the seed, and torch's global
     chance is left as it was.
     """
-    picks = _chosen(_doubted(situation, DOUBT), n, seed=seed)
+    few = FEW_NUMBERS / max(FEW_NUMBERS, len(situation.space.numeric))
+    picks = _chosen(_doubted(situation, 1.0 + (DOUBT - 1.0) * few**3), n, seed=seed)
     if not _stuck(situation, picks):
         return picks
     return [replace(pick, stuck=True) for pick in _chosen(_doubted(situation, STUCK_DOUBT), n, seed=seed)]

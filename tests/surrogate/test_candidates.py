@@ -1,6 +1,7 @@
 """What may be proposed at all: no allowed recipe is out of reach."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mixwright import Optimiser
@@ -84,3 +85,18 @@ def test_a_name_that_nothing_allows_is_never_proposed():
         {"x": (0, 1), "sse": ["A", "B", "C"]}, constraints=["sse != 'B' or x > 2"], forbidden=[{"sse": "C"}]
     )
     assert set(opt.ask(8).sse) == {"A"}
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_top_of_a_hill_over_ten_numbers_is_neared_in_a_few_trials(seed):
+    top = np.random.default_rng(seed).uniform(0.25, 0.75, 10)
+    opt = Optimiser({f"x{j}": (0, 1) for j in range(10)}, seed=seed)
+
+    def hill(recipes):
+        far = recipes[list(opt.space.names)].to_numpy(float) - top
+        return pd.DataFrame({"value": -(far**2).sum(axis=1), "se": 0.01})
+
+    spread = opt.space.sample(40, seed=seed)
+    opt.tell(spread, hill(spread))
+    loop(opt, hill, 3, 1)
+    assert opt.trials.value.max() > -0.12
