@@ -35,7 +35,7 @@ itself, as its kernel, shares and scale are the best of a few shapes and the tru
 10 of 10 tune labs were found (`sample_efficiency.py --seeds 0-9 --levels biased --methods mixwright`; 1.25 on all that is
 believed: 9; 1: 7); stated so wide, even a well-known space would have no window."""
 FEW_NUMBERS = 4
-"""With more numeric parameters the further doubt falls with the cube of their number [est]: nearly all of a large space is far from
+"""With more numeric parameters the doubt falls with the cube of their number [est]: nearly all of a large space is far from
 all results and as unsure as before any, so that doubt sends trial after trial into its corners."""
 STUCK_DOUBT = 3.5
 """The same where next to nothing seems left to be gained [est]: what is still to be found is then where the belief is wrong, and
