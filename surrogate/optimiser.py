@@ -81,7 +81,10 @@ class Optimiser:
             constraints: conditions on the recipe, and on outcomes that are then told too, as text.
             steps: parameter to step.
             cost: function of a DataFrame of n recipes giving n costs above 0; gain per cost is then sought.
-            prior: function of a DataFrame of n recipes giving n values, or draws x n; with several outcomes a mapping.
+            prior: function of a DataFrame of n recipes giving n values, or draws x n; with several outcomes a mapping. NaN =
+                it says nothing of that recipe. It is asked in few calls, but of many recipes: at the first `ask` of about 2 300
+                times (1 + numbers + names, at most 8 a category), at each later one of a third of it; more with more than four
+                numbers. Where that takes long, hand a table of its values that was computed once and is read between.
             seed: of everything that is drawn.
             descriptors: category to a table of its names' properties.
             forbidden: combinations that may not be made.
