@@ -2,11 +2,13 @@
 
     K(x, x') = 1 + (1 - rho^2) k(x, x') + rho^2 s^2 [ v f(x) f(x') + sum_k e_k(x) e_k(x') ]
     k(x, x') = s^2 [ M(r) + o^2 ] c(x, x'),    r^2 = sum_j ((x_j - x'_j) / l_j)^2,    M Matern-5/2
-    c(x, x') = prod_i exp(-h_i [names differ] - g_i |descriptors differ|^2)
+    c(x, x') = prod_i c_i,    c_i = exp(-h_i [names differ] - g_i |descriptors differ|^2)
 
 `f` is a simulator's mean and `e_k` the directions of its spread and of doubt in it (`surrogate.prior`), rho^2 the share of
 the variance that is the simulator's. `x_j` are numeric parameters on the unit scale, `i` runs over categories. `o^2` lets a
 name shift the whole surface; `g` lets a name that was never tried borrow from names with like descriptors.
+With three categories or more c is half that and half the mean of the c_i: recipes that differ in all names but one still have
+that one's own effect in common, where the product alone would make them strangers.
 All of s, o, l, h, g are inferred; each has a log-normal prior. The prior of `l` grows with the root of the dimension
 (Hvarfner et al. 2024, doi 10.48550/arXiv.2402.02229), so that a large space starts smooth.
 """
@@ -34,6 +36,9 @@ MEAN_SD = 1.0
 """Prior sd of the constant, in units of the outcomes' sd."""
 SCALE_FREEDOM = 0.3
 """Prior sd of the simulator's own scale factor around 1, beyond the common scale s [est]."""
+
+MANY_CATEGORIES, ADDITIVE = 3, 0.5
+"""With so many categories this share of the names' covariance is a sum over them [est]."""
 
 
 @dataclass(frozen=True)
@@ -127,12 +132,20 @@ class RecipeKernel(Kernel):
     def _names(self, x1: Tensor, x2: Tensor) -> Tensor:
         d, c = len(self.layout.numeric), len(self.layout.categorical)
         away: Tensor = torch.zeros((), dtype=x1.dtype)
+        alone = []
         for i, (column, table) in enumerate(zip(self.layout.categorical, self._tables, strict=True)):
             a, b = x1[..., column].long()[..., :, None], x2[..., column].long()[..., None, :]
-            away = away + self.logs[:, d + i].exp()[:, None, None] * (a != b)
+            terms = [self.logs[:, d + i].exp()[:, None, None] * (a != b)]
             if table is not None:
-                away = away + self.logs[:, d + c + i].exp()[:, None, None] * table[a, b]
-        return (-away).exp()
+                terms.append(self.logs[:, d + c + i].exp()[:, None, None] * table[a, b])
+            for term in terms:
+                away = away + term
+            if c >= MANY_CATEGORIES:
+                alone.append(torch.stack(terms).sum(0))
+        product = (-away).exp()
+        if c < MANY_CATEGORIES:
+            return product
+        return (1.0 - ADDITIVE) * product + ADDITIVE * (-torch.stack(alone)).exp().mean(0)
 
 
 def _freedom(features: Tensor) -> Tensor:

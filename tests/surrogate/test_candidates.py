@@ -100,3 +100,14 @@ def test_the_top_of_a_hill_over_ten_numbers_is_neared_in_a_few_trials(seed):
     opt.tell(spread, hill(spread))
     loop(opt, hill, 3, 1)
     assert opt.trials.value.max() > -0.12
+
+
+def test_what_each_of_five_names_adds_is_learned_from_a_few_of_their_combinations():
+    left = []
+    for seed in range(4):
+        value = additive(np.random.default_rng(seed).normal(size=(5, 6)))
+        opt = Optimiser({f"p{j}": NAMES for j in range(5)}, seed=0)
+        told, asked = opt.space.sample(30, seed=1), opt.space.sample(200, seed=2)
+        opt.tell(told, pd.DataFrame({"value": value(told), "se": 0.05}))
+        left.append((opt.predict(asked)["mean"] - value(asked)).std() / value(asked).std())
+    assert np.mean(left) < 0.54
