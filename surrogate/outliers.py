@@ -16,6 +16,7 @@ import numpy.typing as npt
 from surrogate.process import Process, fit
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
 
 SUSPECT_Z = 2.5
 """Leave-one-out departures beyond this many sd are looked at more closely."""
@@ -24,13 +25,18 @@ LOG_ODDS = 3.5
 OUTLIER_SD = 1.0
 """Error that a flagged result is given, in units of the outcomes' sd."""
 FAMILIAR_SD = 0.2
-"""Only where the others know the noise-free outcome to this sd (in units of the outcomes' sd), or to the noise, can a result
-contradict them: elsewhere a surprise is a discovery."""
+"""Where the others know the noise-free outcome to this sd (in units of the outcomes' sd), or to the noise, a result can
+contradict them; the less they know, the more it takes, by the square of it: a surprise there may be a discovery."""
+ALIKE_SD = 0.2
+"""Where the others differ by less than this share of the sd of all, they have nothing to contradict with: the one that differs
+is what there is to learn."""
 FEWEST = 6
 """Below so many results nothing can be told apart."""
 REFIT = 64
 """Up to so many results one outlier can hide in the inferred noise, so the suspect is also judged after a refit."""
 ROUNDS = 4
+TRIES = 2
+"""So many of the worst departures are tried in a round."""
 
 
 def doubt(process: Process, best: int) -> Floats:
@@ -46,21 +52,55 @@ def doubt(process: Process, best: int) -> Floats:
         return extra
     part = process.moved(process.logs[[best]], rho2)
     for _ in range(ROUNDS):
-        mean, variance = (values[0].numpy() for values in part.leave_one_out())
-        z, wide = (data.y - mean) / np.sqrt(variance), variance + OUTLIER_SD**2
-        gain = 0.5 * z**2 * (1.0 - variance / wide) - 0.5 * np.log(wide / variance)
-        noise = part.likelihood.variances()[0].detach().numpy() - extra
-        latent = np.sqrt(np.maximum(variance - noise - extra, 0.0))
-        unjudged = (extra > 0) | (latent > np.maximum(FAMILIAR_SD, np.sqrt(noise)))
-        gain[unjudged], z[unjudged] = -np.inf, 0.0
-        flagged = gain > LOG_ODDS
-        if not flagged.any() and (data.n > REFIT or np.abs(z).max() < SUSPECT_Z):
+        found = _next(part, extra)
+        if found is None:
             break
-        tried = extra.copy()
-        tried[flagged if flagged.any() else [int(np.argmax(np.abs(z)))]] = OUTLIER_SD**2
-        steps = 15 if data.n <= REFIT else 0
-        refit = fit(part.layout, replace(data, extra=tried), rho2.tolist(), start=part.logs, steps=steps)
-        if refit.log_density(slopes=False)[0] - part.log_density(slopes=False)[0] < LOG_ODDS:
-            break
-        extra, part = tried, refit
+        extra, part = found
     return extra
+
+
+def _next(part: Process, extra: Floats) -> tuple[Floats, Process] | None:
+    """Return the extra variances with further outliers and the process that takes them for such; None where none is left."""
+    data, few = part.data, part.data.n <= REFIT
+    mean, variance = (values[0].numpy() for values in part.leave_one_out())
+    z, wide = (data.y - mean) / np.sqrt(variance), variance + OUTLIER_SD**2
+    gain = np.where(extra > 0, -np.inf, 0.5 * z**2 * (1.0 - variance / wide) - 0.5 * np.log(wide / variance))
+    worst = np.argsort(-np.where(extra > 0, 0.0, np.abs(z)))[:TRIES]
+    singly = [np.array([i]) for i in worst if abs(z[i]) > SUSPECT_Z]
+    for suspects in singly if few else [np.flatnonzero(gain > LOG_ODDS)]:
+        if not len(suspects) or np.delete(data.y, suspects).std() < ALIKE_SD:
+            continue
+        tried = _taken(part, extra, suspects)
+        # Few results are judged by what doubting the one explains in all, many by what it explains at the one.
+        explained = np.full(1, _log_density(tried) - _log_density(part)) if few else gain[suspects]
+        needed = LOG_ODDS * np.maximum(1.0, _unfamiliar(tried)[suspects] / FAMILIAR_SD) ** 2
+        kept = suspects[explained >= needed]
+        if 0 < len(kept) < len(suspects):
+            tried = _taken(part, extra, kept)
+        if len(kept) and _log_density(tried) - _log_density(part) >= LOG_ODDS:
+            return tried.data.extra, tried
+    return None
+
+
+def _taken(part: Process, extra: Floats, suspects: Ints) -> Process:
+    """Return the process that takes the suspects for outliers, fitted anew while there are few results."""
+    doubted = extra.copy()
+    doubted[suspects] = OUTLIER_SD**2
+    data = replace(part.data, extra=doubted)
+    return fit(part.layout, data, part.rho2.tolist(), start=part.logs, steps=15 if data.n <= REFIT else 0)
+
+
+def _log_density(process: Process) -> float:
+    return float(process.log_density(slopes=False)[0])
+
+
+def _unfamiliar(process: Process) -> Floats:
+    """Return how little the others know of what each of n results is of (sd), by what they teach while it is doubted.
+
+    Believed, a gross error spoils what the others teach: then everything looks unforeseeable, and nothing is ever flagged.
+    What is known to the noise is known.
+    """
+    variance = process.leave_one_out()[1][0].numpy()
+    noise = process.likelihood.variances()[0].detach().numpy()
+    latent = np.maximum(variance - noise, 0.0)
+    return np.asarray(np.sqrt(np.where(latent > noise - process.data.extra, latent, 0.0)))

@@ -112,6 +112,23 @@ def test_an_outlier_is_flagged_and_kept_and_a_lone_peak_is_not():
     assert held == pytest.approx(truth(recipes)[worst], rel=0.15)
 
 
+@pytest.mark.parametrize("off", [-60.0, 60.0])
+def test_one_gross_error_among_scattered_recipes_is_flagged_though_it_spoils_what_the_others_teach(off):
+    found, false = 0, 0
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        opt = Optimiser(BOX, seed=seed)
+        recipes = opt.space.sample(40, seed=seed)
+        values = truth(recipes) + rng.normal(0, 3, 40)
+        wrong = int(rng.integers(40))
+        values[wrong] += off
+        opt.tell(recipes, values)
+        found += int(opt.flagged[wrong])
+        false += int(opt.flagged.sum()) - int(opt.flagged[wrong])
+    assert found >= 2, "one of the four lies where the others cannot tell an error from a discovery"
+    assert false == 0
+
+
 def test_failures_that_gather_keep_proposals_away():
     opt = told(12, seed=1)
     bad = opt.space.sample(8, seed=5).assign(sse="B", speed_rpm=lambda r: 1300 + 0.05 * r.speed_rpm)
