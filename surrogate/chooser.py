@@ -20,7 +20,7 @@ from campaign.space import SearchSpace
 from surrogate import candidates
 from surrogate.acquisition import hypervolume_gain
 from surrogate.belief import Belief
-from surrogate.feasibility import Feasibility
+from surrogate.feasibility import Feasibility, same
 from surrogate.goals import Goals
 from surrogate.history import SAME_RECIPE
 from surrogate.replicate import NOTHING, worth_for_front, worth_of_knowing, worth_with_pending
@@ -194,7 +194,7 @@ class Pick:
 
     x: Floats
     """p, encoded."""
-    kind: Literal["spread", "improve", "replicate"]
+    kind: Literal["spread", "improve", "replicate", "check"]
     chance: float = np.nan
     """Chance that it is better than the best of all tried and under way; with several objectives, that it adds to the front."""
     gain: float = np.nan
@@ -239,7 +239,7 @@ def _chosen(situation: Situation, n: int, *, seed: int) -> list[Pick]:
     finalists = promising(situation, rng, at_least=2 * n)
     if not len(finalists):
         return []
-    again = None if situation.only else replicate(situation, finalists)
+    again = None if situation.only else disputed(situation) or replicate(situation, finalists)
     picks = [again] if again is not None else []
     if len(picks) == n:
         return picks
@@ -311,6 +311,26 @@ def _promise(x: Floats, margin: Floats) -> Pick:
     """Return a pick from draws of its margin: a median, as the mean of a bent scale's draws is ruled by its tail."""
     ahead = margin[margin > 0]
     return Pick(x, "improve", len(ahead) / len(margin), float(np.median(ahead)) if len(ahead) else 0.0)
+
+
+def disputed(situation: Situation) -> Pick | None:
+    """Return the recipe of a flagged result, measured once, that is the best so far if the result is true.
+
+    Doubted, it teaches next to nothing, so that nothing else would ever come back to it: a discovery would be lost.
+    """
+    if len(situation.goals.objectives) > 1 or not len(situation.tried):
+        return None
+    name = situation.wanted[0]
+    belief, p = situation.beliefs[name], situation.base.shape[1]
+    x, y = belief.process.data.x[:, :p], belief.process.data.y
+    doubted = belief.flagged & (y - situation.loss(name, x) > (belief.mean(x) - situation.loss(name, x)).max())
+    if not doubted.any():
+        return None
+    x, y = x[doubted], y[doubted]
+    once = (same(x, belief.process.data.x[:, :p]).sum(axis=1) == 1) & ~same(x, situation.pending).any(axis=1)
+    open_ = once & ~situation.feasibility.hopeless(x) & situation.likely_admissible(x)
+    open_ &= situation.space.feasible(situation.space.restore(x))
+    return Pick(x[open_][int(np.argmax(y[open_]))], "check") if open_.any() else None
 
 
 def replicate(situation: Situation, finalists: Floats) -> Pick | None:

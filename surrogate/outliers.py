@@ -2,8 +2,8 @@
 
 With mean m and variance v predicted for result y by all others (leave-one-out), taking it for an outlier (a further error
 of one sd of all outcomes) changes the log evidence by log N(y; m, v + 1) - log N(y; m, v). Where that beats the odds
-against an outlier the result is flagged. A lone surprise far from all others is no contradiction: there v is wide, and
-nothing is gained by doubting the result.
+against an outlier, also with m and v as they are once the result is doubted, it is flagged. A lone surprise far from all others
+is no contradiction: there v is wide, and nothing is gained by doubting the result.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ LOG_ODDS = 3.5
 """log(0.97 / 0.03): about 3 % of cell tests are outliers [est]."""
 OUTLIER_SD = 1.0
 """Error that a flagged result is given, in units of the outcomes' sd."""
-FAMILIAR_SD = 0.2
-"""Where the others know the noise-free outcome to this sd (in units of the outcomes' sd), or to the noise, a result can
-contradict them; the less they know, the more it takes, by the square of it: a surprise there may be a discovery."""
+DOUBT = 2.0
+"""So many times as unsure as they state the others count [est]: the top of a hill is a surprise to those who saw its slopes,
+and where trials are chosen for what they promise the stated sd is too small."""
 ALIKE_SD = 0.2
 """Where the others differ by less than this share of the sd of all, they have nothing to contradict with: the one that differs
 is what there is to learn."""
@@ -63,21 +63,18 @@ def _next(part: Process, extra: Floats) -> tuple[Floats, Process] | None:
     """Return the extra variances with further outliers and the process that takes them for such; None where none is left."""
     data, few = part.data, part.data.n <= REFIT
     mean, variance = (values[0].numpy() for values in part.leave_one_out())
-    z, wide = (data.y - mean) / np.sqrt(variance), variance + OUTLIER_SD**2
-    gain = np.where(extra > 0, -np.inf, 0.5 * z**2 * (1.0 - variance / wide) - 0.5 * np.log(wide / variance))
+    z = (data.y - mean) / np.sqrt(variance)
+    gain = np.where(extra > 0, -np.inf, _gain(data.y - mean, variance))
     worst = np.argsort(-np.where(extra > 0, 0.0, np.abs(z)))[:TRIES]
     singly = [np.array([i]) for i in worst if abs(z[i]) > SUSPECT_Z]
     for suspects in singly if few else [np.flatnonzero(gain > LOG_ODDS)]:
         if not len(suspects) or np.delete(data.y, suspects).std() < ALIKE_SD:
             continue
         tried = _taken(part, extra, suspects)
-        # Few results are judged by what doubting the one explains in all, many by what it explains at the one.
-        explained = np.full(1, _log_density(tried) - _log_density(part)) if few else gain[suspects]
-        needed = LOG_ODDS * np.maximum(1.0, _unfamiliar(tried)[suspects] / FAMILIAR_SD) ** 2
-        kept = suspects[explained >= needed]
+        kept = suspects[_contradiction(tried)[suspects] > LOG_ODDS]
         if 0 < len(kept) < len(suspects):
             tried = _taken(part, extra, kept)
-        if len(kept) and _log_density(tried) - _log_density(part) >= LOG_ODDS:
+        if len(kept) and _log_density(tried) - _log_density(part) > LOG_ODDS:
             return tried.data.extra, tried
     return None
 
@@ -94,13 +91,18 @@ def _log_density(process: Process) -> float:
     return float(process.log_density(slopes=False)[0])
 
 
-def _unfamiliar(process: Process) -> Floats:
-    """Return how little the others know of what each of n results is of (sd), by what they teach while it is doubted.
+def _contradiction(process: Process) -> Floats:
+    """Return how far (log odds) each of n doubted results contradicts the others, by what they teach while it is doubted.
 
     Believed, a gross error spoils what the others teach: then everything looks unforeseeable, and nothing is ever flagged.
-    What is known to the noise is known.
     """
-    variance = process.leave_one_out()[1][0].numpy()
+    mean, variance = (values[0].numpy() for values in process.leave_one_out())
     noise = process.likelihood.variances()[0].detach().numpy()
-    latent = np.maximum(variance - noise, 0.0)
-    return np.asarray(np.sqrt(np.where(latent > noise - process.data.extra, latent, 0.0)))
+    unsure = DOUBT**2 * np.maximum(variance - noise, 0.0) + noise - process.data.extra
+    return _gain(process.data.y - mean, unsure)
+
+
+def _gain(departure: Floats, variance: Floats) -> Floats:
+    """Return what taking a result for an outlier adds to its log density."""
+    wide = variance + OUTLIER_SD**2
+    return np.asarray(0.5 * departure**2 * (1.0 / variance - 1.0 / wide) - 0.5 * np.log(wide / variance))

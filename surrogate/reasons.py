@@ -32,6 +32,13 @@ def reason(pick: Pick, situation: Situation, sign: float) -> str:
         return f"Replicate of a recipe measured {times} time{'s' * (times != 1)}: {predicted}" + (
             worth + "." if np.isfinite(pick.gain) else "; every other recipe is tried."
         )
+    if pick.kind == "check":
+        data = belief.process.data
+        read = float(belief.warp.back(data.y[(np.abs(data.x[:, : len(pick.x)] - x).max(axis=1) < 1e-6)])[0])
+        return (
+            f"Repeats a result that contradicts the others ({_short(sign * read, 4)} measured, {predicted}): an error, or the "
+            "best so far."
+        )
     tried = best_tried(situation)
     if not len(tried):
         if not belief.process.data.n:

@@ -44,3 +44,22 @@ def test_what_is_known_well_is_not_repeated():
 def test_what_cannot_meet_the_conditions_is_not_repeated_for_the_front():
     asked = told({"a": "max", "x": "min"}, 25.0, ("b <= 15",)).ask(1, explain=True)
     assert not asked["reason"].iloc[0].startswith("Replicate")
+
+
+def test_a_flagged_result_that_would_be_the_best_is_measured_again_before_anything_else():
+    def peak(recipes, narrow):
+        x = recipes["x"].to_numpy(float)
+        return 10 + 6 * np.sin(2.5 * x) + 8 * narrow * np.exp(-(((x - 0.7) / 0.03) ** 2))
+
+    for true in (True, False):
+        opt = Optimiser({"x": (0.0, 1.0)}, seed=0)
+        x = pd.DataFrame({"x": np.append(np.linspace(0.03, 0.99, 9), 0.7)})
+        opt.tell(x, peak(x, 1) + 0.1 * np.random.default_rng(0).normal(size=10))
+        assert opt.flagged.tolist() == [False] * 9 + [True]
+        asked = opt.ask(1, explain=True)
+        assert asked["x"].iloc[0] == pytest.approx(0.7, abs=1e-6)
+        assert "contradicts the others" in asked["reason"].iloc[0]
+        opt.tell(asked[["x"]], peak(asked, 1 if true else 0))
+        assert (opt.recommend()["mean"].iloc[0] > 20) == true
+        asked = opt.ask(1)
+        assert asked["x"].iloc[0] != pytest.approx(0.7, abs=1e-6), "twice is enough"
