@@ -49,11 +49,11 @@ def cliff(d: pd.DataFrame) -> Floats:
 
 
 def _axes(d: pd.DataFrame) -> tuple[Floats, Floats]:
-    return d["speed_rpm"].to_numpy(float), d["time_h"].to_numpy(float)
+    return np.asarray(d["speed_rpm"], dtype=np.float64), np.asarray(d["time_h"], dtype=np.float64)
 
 
 def _names(d: pd.DataFrame, b: float, c: float) -> Floats:
-    return d["sse"].map({"A": 0.0, "B": b, "C": c}).to_numpy(float)
+    return np.asarray(d["sse"].map({"A": 0.0, "B": b, "C": c}), dtype=np.float64)
 
 
 def run(function: Callable[[pd.DataFrame], Floats], n: int, error: float, seed: int) -> tuple[int, int]:
