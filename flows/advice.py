@@ -1,6 +1,7 @@
 """Advice on the cells under test: which to stop, with the chance that it could still be the best, and which run on.
 
-The same for the virtual clock and for a real lab. A cell is stopped for one of two reasons: its chance of being the best is
+The same for the virtual clock and for a real lab. A cell is stopped for one of three reasons: it has told all that counts (a
+lab's protocol may go on beyond the last cycle that is asked of; the virtual clock's does not); its chance of being the best is
 gone; or a fresh batch waits for a channel, all are taken, and that chance is small, or its running on would tell less of its
 region of recipes, a channel-day, than a fresh cell beside it would. What a cell lacks its neighbours lack too (a knee that none
 of them has come to yet), and no number of fresh cells makes up for that: one that runs to its end tells it for all. That a
@@ -138,7 +139,7 @@ def advise(
     cycle_days: Mapping[Any, float],
     wanted: int = 0,
 ) -> list[Advice]:
-    """Judge every running cell that has shown two cycles.
+    """Judge every running cell that has shown two cycles, or all that count.
 
     Args:
         cells: all there are.
@@ -146,7 +147,7 @@ def advise(
         best: what each cell must beat, by its number.
         objective: column of `known` that is wanted.
         sign: 1 where more is better, -1 where less is.
-        last_cycle: to which a cell would run.
+        last_cycle: the last that counts; what comes after it tells nothing.
         cycle_days: how long a cycle of each running cell takes.
         wanted: batches that wait for a channel while all are taken.
 
@@ -154,7 +155,7 @@ def advise(
         One advice a cell, in the order of the cells; `wanted` of them are stopped at most for want of a channel.
     """
     said = told.table.drop_duplicates("number", keep="last").set_index("number")
-    running = [c for c in cells if c.state == "running" and len(c.discharge) >= 2 and c.number in said.index]
+    running = [c for c in cells if may_be_judged(c, last_cycle) and c.number in said.index]
     found, shares = {}, {}
     for cell in running:
         row = said.loc[cell.number]
@@ -171,18 +172,27 @@ def advise(
     return [found[cell.number] for cell in running if cell.number in found]
 
 
+def may_be_judged(cell: Seen, last_cycle: int) -> bool:
+    """Say whether a cell runs and has shown enough to be judged."""
+    return cell.state == "running" and len(cell.discharge) >= min(2, last_cycle)
+
+
 def _judged(cell: Seen, value: float, se: float, beats: float, early: float, last_cycle: int, best: Best) -> Advice:
     n, chance, share = len(cell.discharge), best.met * beats, best.share * beats
-    reason = (
-        f"expected {value:.4g} ± {se:.2g} after {n} of {last_cycle} cycles (those to come leave ±{early:.0%} against the other "
-        f"cells), {_against(best)}"
-    )
+    told_all = n >= last_cycle
+    if told_all:
+        known = f"{n} are known" if n > 1 else "it is known"
+        reason = f"it has told all that counts: cycle {last_cycle} is the last that counts, and {known}; {value:.4g} ± {se:.2g}"
+    else:
+        to_come = f"those to come leave ±{early:.0%} against the other cells"
+        reason = f"expected {value:.4g} ± {se:.2g} after {n} of {last_cycle} cycles ({to_come})"
+    reason += f", {_against(best)}"
     if best.likeliest is None:
         reason += f": its chance of being the best is {_likely(chance)}"
     hopeless = share < HOPELESS
-    if hopeless:
+    if hopeless and not told_all:
         reason += f", less than {_of(HOPELESS, best)}"
-    return Advice(cell.number, n, hopeless, chance, value, se, reason)
+    return Advice(cell.number, n, told_all or hopeless, chance, value, se, reason)
 
 
 def _likely(chance: float) -> str:

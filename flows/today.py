@@ -215,7 +215,7 @@ def _refused(session: Session, design: pd.DataFrame) -> str | None:
 def advice_now(session: Session, reader: Reader) -> list[Advice]:
     """Advice for the evidence as it is: as stored by the last tick, else made now."""
     standing = under_test.stored(session, reader)
-    if standing or not any(c.state == "running" and len(c.discharge) > 1 for c in under_test.cells(session, reader)):
+    if standing or not under_test.any_to_judge(session, under_test.cells(session, reader)):
         return standing
     return under_test.advise(session, reader, choose.chooser(session, reader))
 

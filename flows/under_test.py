@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 CHANCE = "chance_of_being_best"
 CURVES = 64
 """Recipes whose simulated curves start the laws."""
+RULES = "2"
+"""Another number whenever the rules of advice change, so that what was advised by the older ones no longer stands."""
 LOOKS_LIKE = {"planned": "mixing", "running": "running", "stopped": "stopped", "completed": "ended", "failed": "died"}
 
 
@@ -134,13 +136,28 @@ def partial(session: Session, reader: Reader, finished: set[str]) -> tuple[pd.Da
     return table.assign(trial=trial[rows].to_list()), common
 
 
+def last_cycle(session: Session) -> int:
+    """The last cycle that the campaign's outcomes speak of; a cell's protocol may go on beyond it."""
+    from flows.early_evidence import needed_cycle
+
+    return max(needed_cycle(name, session.spec.conditions()) for name in evidence.wanted_outcomes(session.spec))
+
+
+def any_to_judge(session: Session, seen: Sequence[Seen]) -> bool:
+    """Say whether there is a running cell that advice can be given on."""
+    from flows.advice import may_be_judged
+
+    last = last_cycle(session)
+    return any(may_be_judged(cell, last) for cell in seen)
+
+
 def advise(session: Session, reader: Reader, choice: Chooser) -> list[Advice]:
     """Judge every running cell of a lab campaign against what is believed now."""
     from flows import advice
 
     seen = cells(session, reader)
     objective = session.spec.objective
-    if session.spec.evaluator != "lab" or not any(c.state == "running" and len(c.discharge) > 1 for c in seen):
+    if session.spec.evaluator != "lab" or not any_to_judge(session, seen):
         return []
     owners = reader.cells(session.name)["trial"]
     tried = choice.evidence.tried_in({str(owners[c.number]) for c in seen if len(c.discharge)})
@@ -194,7 +211,7 @@ def free_channels(session: Session, reader: Reader) -> list[str]:
 
 # ---- on record ------------------------------------------------------------------------------------------------------
 def news(reader: Reader, campaign: str) -> str:
-    """Hash of what advice is made from: trials, cells, records and measured results, but not earlier advice."""
+    """Hash of what advice is made from: its rules, trials, cells, records and measured results, but not earlier advice."""
     results = reader.results(campaign)
     parts = [
         reader.trials(campaign)[["state"]],
@@ -203,7 +220,7 @@ def news(reader: Reader, campaign: str) -> str:
         reader.cycling(campaign)[["subject", "cycle", "seq"]],
         results.loc[~results["provenance"].eq(evidence.PREDICTED), ["result"]],
     ]
-    return hashlib.sha256("|".join(part.to_csv() for part in parts).encode()).hexdigest()[:16]
+    return hashlib.sha256("|".join([RULES, *(part.to_csv() for part in parts)]).encode()).hexdigest()[:16]
 
 
 def store(session: Session, found: list[Advice], at_news: str) -> None:
@@ -258,7 +275,7 @@ def bring_up_to_date(session: Session) -> list[Advice]:
     standing = stored(session, reader)
     if standing:
         return standing
-    if not any(cell.state == "running" and len(cell.discharge) > 1 for cell in cells(session, reader)):
+    if not any_to_judge(session, cells(session, reader)):
         return []
     found = advise(session, reader, chooser(session, reader))
     store(session, found, news(reader, session.name))

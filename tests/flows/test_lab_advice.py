@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from lab_kit import AREA, CAMPAIGN, DECISION, lab
+from lab_kit import AREA, CAMPAIGN, DECISION, lab, long_lab
 
 from campaign.errors import Refusal
 from campaign.trial import Decision
@@ -204,6 +204,32 @@ def test_a_batch_that_waits_is_told_whose_channel_it_gets(session: Session, tmp_
     found = today(session)
     assert found.stop[0].startswith("T0003-M1-C1 on channel 3")
     assert "T0004-M1" in found.start[0] and "channel 3 when T0003-M1-C1 is off it" in found.start[0]
+
+
+def test_a_cell_past_the_last_cycle_that_counts_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The protocol plans 100 cycles, the objective speaks of cycle 20; the best cell too has nothing more to tell."""
+    session = long_lab(tmp_path, monkeypatch, ("budget:", "lab: {channels: 3}\nbudget:"))
+    for trial, cycles, q in ((1, 24, 4.7), (2, 20, 4.5), (3, 8, 4.6)):
+        cell(session, tmp_path, trial, cycles, q)
+    people.mixed(session.ledger, "T4", Act("Ada", now()), done={}, weighed={}, details={})
+    found = today(session)
+    assert [line.partition(" ")[0] for line in found.stop] == ["T0001-M1-C1", "T0002-M1-C1"]
+    assert "told all that counts" in found.stop[0] and "24 are known" in found.stop[0]
+    assert "20 are known" in found.stop[1]
+    assert "channel 1 when T0001-M1-C1 is off it" in found.start[0]
+    assert len(found.running) == 1 and "T0003-M1-C1: run on" in found.running[0] and "8 of 20" in found.running[0]
+    assert not re.search(r"\b(24|20) of 20\b", str(found))
+    assert [item.number for item in under_test.bring_up_to_date(session) if item.stop] == ["T0001-M1-C1", "T0002-M1-C1"]
+
+
+def test_where_the_first_discharge_is_all_that_counts_one_cycle_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = long_lab(tmp_path, monkeypatch, ("capacity_cycle_20_mAh", "capacity_cycle_1_mAh"))
+    cell(session, tmp_path, 1, 1, 4.7)
+    assert under_test.bring_up_to_date(session)[0].stop
+    found = today(session)
+    assert "cycle 1 is the last that counts, and it is known" in found.stop[0] and found.running == ()
 
 
 def test_a_good_cell_is_not_stopped_for_one_that_breaks_a_bound(session: Session, tmp_path: Path) -> None:
