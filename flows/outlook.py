@@ -89,10 +89,10 @@ def foreseen(session: Session) -> list[Foreseen]:
 
 
 def latest(session: Session) -> list[Foreseen]:
-    """The newest prediction of each cell that still runs."""
-    state = session.ledger.cells(session.name)["state"]
-    newest = {found.cell: found for found in foreseen(session)}
-    return [found for cell, found in newest.items() if state.get(cell) == "running"]
+    """The newest prediction of each cell that still runs, if it was made from all that is known of the cell by now."""
+    known = {c.number: len(c.discharge) for c in under_test.cells(session, session.reader) if c.state == "running"}
+    newest = {found.cell: found for found in foreseen(session) if found.made_from == known.get(found.cell)}
+    return list(newest.values())
 
 
 def _read(row: dict[Any, Any]) -> Foreseen:

@@ -270,11 +270,13 @@ def _to_propose(session: Session, reader: Reader, own: pd.DataFrame, advised: li
 
 
 def _running(session: Session, advised: list[Advice]) -> list[str]:
-    """What each running cell promises, with the advice to run on."""
+    """What each cell promises that is not to be stopped, with the advice to run on."""
+    stopping = {str(item.number) for item in advised if item.stop}
     words = {str(item.number): item.reason for item in advised if not item.stop}
     promised = [
         f"{found.sentence}" + (f"; run on: {words.pop(found.cell)}" if found.cell in words else "")
         for found in outlook.latest(session)
+        if found.cell not in stopping
     ]
     return promised + [f"{cell}: run on: {reason}" for cell, reason in words.items()]
 

@@ -12,7 +12,7 @@ from lab_kit import AREA, CAMPAIGN, DECISION, lab, long_lab
 
 from campaign.errors import Refusal
 from campaign.trial import Decision
-from flows import choose, people, under_test
+from flows import choose, outlook, people, under_test
 from flows.cli.run import _print_evidence
 from flows.people import Act
 from flows.session import Session, now, open_session
@@ -230,6 +230,14 @@ def test_where_the_first_discharge_is_all_that_counts_one_cycle_is_enough(
     assert under_test.bring_up_to_date(session)[0].stop
     found = today(session)
     assert "cycle 1 is the last that counts, and it is known" in found.stop[0] and found.running == ()
+
+
+def test_a_cell_to_be_stopped_does_not_stand_under_those_that_run_on(session: Session, tmp_path: Path) -> None:
+    under_way(session, tmp_path)
+    assert {found.cell for found in outlook.foresee(session)} == {"T0003-M1-C1", "T0004-M1-C1"}
+    found = today(session)
+    assert found.stop[0].startswith("T0004-M1-C1")
+    assert [line.partition(":")[0] for line in found.running] == ["T0003-M1-C1"]
 
 
 def test_a_good_cell_is_not_stopped_for_one_that_breaks_a_bound(session: Session, tmp_path: Path) -> None:

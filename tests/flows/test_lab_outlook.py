@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from lab_kit import AREA, cycler_csv, lab
+from lab_kit import AREA, capacity_csv, cycler_csv, lab, long_lab
 
 from flows import evidence, outlook
 from flows.choose import chooser
@@ -47,6 +47,26 @@ def test_a_prediction_is_stored_with_the_result_that_it_was_made_from(session: S
     assert len(outlook.foreseen(session)) == 2 and len(outlook.latest(session)) == 1
     take(session, cycler_csv(running, [0.8 * x for x in q]), by="Ada")
     assert outlook.foresee(session) == [] and outlook.latest(session) == []
+
+
+def test_a_prediction_stands_only_as_long_as_nothing_more_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = long_lab(tmp_path, monkeypatch)
+    for cell, cycles in (("T0001-M1-C1", 10), ("T0003-M1-C1", 12)):
+        take(session, capacity_csv(tmp_path / f"{cell}.csv", range(1, cycles + 1)), by="Ada", area_cm2=AREA)
+    outlook.foresee(session)
+    assert "12 of 20 cycles; expected at cycle 20" in today(session).running[1]
+    running = capacity_csv(tmp_path / "T0003-M1-C1.csv", range(1, 17))
+    take(session, running, by="Ada")
+    assert [found.cell for found in outlook.latest(session)] == ["T0001-M1-C1"]
+    lines = today(session).running
+    assert "10 of 20" in lines[0] and "16 of 20" in lines[1] and "12 of 20" not in lines[1]
+    outlook.foresee(session)
+    take(session, capacity_csv(running, range(1, 25)), by="Ada")
+    assert outlook.foresee(session) == []  # past the cycle that it would foresee
+    found = today(session)
+    assert len(found.running) == 1 and "T0001-M1-C1" in found.running[0] and "T0003-M1-C1" in found.stop[0]
 
 
 def test_the_curve_so_far_stands_over_the_models_band(session: Session, tmp_path: Path) -> None:
