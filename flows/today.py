@@ -32,6 +32,15 @@ OVERDUE = 1.2
 
 _HEATS = ("speed_rpm", "time_h", "premill_h", "premill_speed_rpm", "mixer", "ball_ratio", "duty")
 """Columns of a design that bear on the vessel's temperature."""
+_SETTINGS = {
+    "loading_mg_cm2": "loading {:.4g} mg/cm2",
+    "current_mA_cm2": "current {:.4g} mA/cm2",
+    "cycles": "{:.0f} cycles",
+    "stack_pressure_MPa": "stack pressure {:.4g} MPa",
+    "temperature_C": "{:.4g} degC",
+    "anode": "anode {}",
+}
+"""How the settings of a cell are said."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,7 @@ class Today:
     stop: tuple[str, ...]
     """Cells whose test should end, why, and the chance that they could still be the best."""
     start: tuple[str, ...]
+    """Batches to build a cell of, with those of its settings that the campaign varies, and on which channel."""
     mix: tuple[ToMix, ...]
     propose: tuple[str, ...]
     """Channels for which no trial is there yet."""
@@ -94,7 +104,7 @@ def today(session: Session, at: datetime | None = None) -> Today:
     return Today(
         campaign=session.name,
         stop=tuple(_stop(item, running) for item in advised if item.stop),
-        start=tuple(_to_start(session, reader, advised, running)),
+        start=tuple(_to_start(session, reader, advised, running, trials)),
         mix=tuple(_to_mix(session, own[own["state"].isin(["proposed", "issued"])], at)),
         propose=tuple(_to_propose(session, reader, own, advised)),
         awaited=tuple(_awaited(running, files, at)),
@@ -229,22 +239,34 @@ def _on_channel(channel: Any) -> str:
     return f" on channel {channel}" if channel and channel == channel else ""
 
 
-def _to_start(session: Session, reader: Reader, advised: list[Advice], running: pd.DataFrame) -> list[str]:
+def _to_start(
+    session: Session, reader: Reader, advised: list[Advice], running: pd.DataFrame, trials: pd.DataFrame
+) -> list[str]:
     free = under_test.free_channels(session, reader)
-    freed = [(str(running.loc[str(i.number), "channel"]), str(i.number)) for i in advised if i.stop]
+    freed = [(running.loc[str(i.number), "channel"], str(i.number)) for i in advised if i.stop]
+    owners, varied = reader.mixes(session.name)["trial"], [name for name in _SETTINGS if name in session.spec.space]
     said = []
     for mix in [*under_test.waiting_mixes(reader, session.name), *_unstarted(reader, session.name)]:
+        build = f"{mix}: build a cell{_settings(trials.loc[owners[mix]], varied)}"
         if free:
-            channel, after = free.pop(0), ""
+            channel = free.pop(0)
+            place = f"channel {channel}"
         elif freed:
-            channel, cell = freed.pop(0)
-            after = f" when {cell} is off it"
+            on, cell = freed.pop(0)
+            where = _on_channel(on).removeprefix(" on ")
+            channel = str(on) if where else "CHANNEL"
+            place = f"{where} when {cell} is off it" if where else f"the channel of {cell} when that is off it"
         else:
-            said.append(f"{mix}: build a cell; all {session.spec.lab.channels} channels are taken, so it waits")
+            said.append(f"{build}; all {session.spec.lab.channels} channels are taken, so it waits")
             continue
-        say = f"mixwright start {mix}-C1 --channel {channel}"
-        said.append(f"{mix}: build a cell, put it on channel {channel}{after}; then: {say}")
+        said.append(f"{build}, put it on {place}; then: mixwright start {mix}-C1 --channel {channel}")
     return said
+
+
+def _settings(trial: pd.Series, varied: list[str]) -> str:
+    """Say the settings of a cell that nobody can know by heart."""
+    said = [_SETTINGS[name].format(trial[name]) for name in varied if pd.notna(trial[name])]
+    return f" ({', '.join(said)})" if said else ""
 
 
 def _unstarted(reader: Reader, campaign: str) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from lab_kit import AREA, DECISION, cycler_csv, lab
+from lab_kit import AREA, DECISION, capacity_csv, cycler_csv, lab, long_lab
 
 from campaign import materials
 from flows import people
@@ -146,6 +146,32 @@ def test_the_longest_time_of_a_test_is_its_cycles_at_theory(session: Session) ->
     )
     hours = longest_test_h(session, cell_of(session, "T0001-M1-C1"), session.ledger.cycling("bench"))
     assert hours == pytest.approx(20 * 2 * 4 * 1.672 / 0.67)
+
+
+def test_a_cell_can_be_built_from_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    """What is varied of a cell's settings is said, what is the same in all trials is not."""
+    varied = "  loading_mg_cm2: {low: 2, high: 8}\n  current_mA_cm2: {low: 0.3, high: 2}\nfixed:"
+    changes = ("fixed:", varied), ("loading_mg_cm2: 4, current_mA_cm2: 0.67, ", "")
+    settings = {"loading_mg_cm2": [3.89, 6.863, 4.666, 7.512], "current_mA_cm2": [0.9989, 0.441, 1.957, 1.533]}
+    session = long_lab(tmp_path, monkeypatch, *changes, ("budget:", "lab: {channels: 1}\nbudget:"), **settings)
+    for trial in ("T1", "T4"):
+        people.mixed(session.ledger, trial, Act("Ada", now()), done={}, weighed={}, details={})
+    _, said, _ = run("today", session.loaded.path)
+    assert "T0001-M1: build a cell (loading 3.89 mg/cm2, current 0.9989 mA/cm2), put it on channel 1; then" in said
+    assert "T0004-M1: build a cell (loading 7.512 mg/cm2, current 1.533 mA/cm2); all 1 channels are taken" in said
+
+
+def test_a_cell_to_be_stopped_on_a_channel_nobody_named_gives_that_channel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = long_lab(tmp_path, monkeypatch, ("budget:", "lab: {channels: 1}\nbudget:"))
+    people.start(session.ledger, "T0001-M1-C1", Act("Ada", now()), channel=None, facts={"area_cm2": AREA})
+    take(session, capacity_csv(tmp_path / "T0001-M1-C1.csv", range(1, 23)), by="Ada")
+    people.mixed(session.ledger, "T2", Act("Ada", now()), done={}, weighed={}, details={})
+    (line,) = today(session).start
+    assert "put it on the channel of T0001-M1-C1 when that is off it" in line and "None" not in line
 
 
 def test_flagged_checks_are_shown(session: Session, tmp_path: Path) -> None:
