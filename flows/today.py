@@ -2,7 +2,8 @@
 
 Everything is read from the ledger; nothing is written. Cells are stopped by the advice that the last tick put on record for
 this very evidence, or that is made now. How long a test should take is a bound, not a forecast: planned cycles
-times twice the theoretical capacity over the current (the capacity that was measured, where there is a record).
+times twice the theoretical capacity over the current (the capacity that was measured, where there is a record); of the planned
+cycles only those up to the last that counts.
 """
 
 from __future__ import annotations
@@ -94,6 +95,7 @@ def today(session: Session, at: datetime | None = None) -> Today:
     files = reader.files(session.name)
     own = trials[trials["evaluator"].eq("lab")]
     running = table[table["state"].eq("running")]
+    stopping = [str(item.number) for item in advised if item.stop]
     waiting = files[files["subject"].isna()]
     unassigned = [
         f"{row['name']} ({row['sha256'][:12]}): say which cell it is of: mixwright assign {session.loaded.path} "
@@ -108,7 +110,7 @@ def today(session: Session, at: datetime | None = None) -> Today:
         mix=tuple(_to_mix(session, own[own["state"].isin(["proposed", "issued"])], at)),
         propose=tuple(_to_propose(session, reader, own, advised)),
         awaited=tuple(_awaited(running, files, at)),
-        overdue=tuple(_overdue(session, running, at)),
+        overdue=tuple(_overdue(session, running[~running.index.isin(stopping)], at)),
         unassigned=tuple(unassigned),
         running=tuple([*_running(session, advised), *_unjudged(reader, session, advised, running, at)]),
         look=tuple(_look(session, reader, files)),
@@ -344,14 +346,22 @@ def _overdue(session: Session, running: pd.DataFrame, at: datetime) -> list[str]
         passed = (at - _started(row)).total_seconds() / 3600
         if hours is not None and passed > OVERDUE * hours:
             said.append(
-                f"{name}: runs for {passed / 24:.0f} days; its {cell.planned_cycles} cycles take {hours / 24:.0f} at most: look "
-                f"at it, bring its file, or say: mixwright stop {name}"
+                f"{name}: runs for {passed / 24:.0f} days; {_cycles_that_count(session, cell)} take {hours / 24:.0f} days "
+                f"at most: look at it, bring its file, or say: mixwright stop {name}"
             )
     return said
 
 
+def _cycles_that_count(session: Session, cell: cells.Cell) -> str:
+    planned, count = cell.planned_cycles, under_test.last_cycle(session)
+    return f"its {planned} cycles" if planned <= count else f"of its {planned} cycles the {count} that count"
+
+
 def longest_test_h(session: Session, cell: cells.Cell, record: pd.DataFrame) -> float | None:
-    """Hours that a test can take: cycles x 2 Q / I, with Q as measured at most, else by theory; None without a protocol."""
+    """Hours that a test can take up to the last cycle that counts, or the last planned: cycles x 2 Q / I.
+
+    Q is as measured at most, else by theory. None without a protocol.
+    """
     current = cells.number(cell.trial.protocol.get("current_mA_cm2"))
     measured = record["discharge_areal_capacity_mAh_cm2"].max() if len(record) else float("nan")
     facts = cells.facts_of(session, cell, {})
@@ -360,7 +370,7 @@ def longest_test_h(session: Session, cell: cells.Cell, record: pd.DataFrame) -> 
     capacity = float(measured) if measured == measured else theory
     if not current or not capacity or not cell.planned_cycles:
         return None
-    return cell.planned_cycles * 2.0 * capacity / current
+    return min(cell.planned_cycles, under_test.last_cycle(session)) * 2.0 * capacity / current
 
 
 def _started(row: pd.Series) -> datetime:

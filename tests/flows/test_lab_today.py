@@ -174,6 +174,20 @@ def test_a_cell_to_be_stopped_on_a_channel_nobody_named_gives_that_channel(
     assert "put it on the channel of T0001-M1-C1 when that is off it" in line and "None" not in line
 
 
+def test_a_test_is_overdue_by_the_cycles_that_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where 20 are planned; beside `12 of 20 cycles` no other count stands alone."""
+    session = long_lab(tmp_path, monkeypatch)
+    for trial, cycles in ((1, 12), (2, 22)):
+        name = f"T000{trial}-M1-C1"
+        facts = {"area_cm2": AREA, "active_mass_mg": 3.2}
+        people.start(session.ledger, name, Act("Ada", now()), channel=str(trial), facts=facts)
+        take(session, capacity_csv(tmp_path / f"{name}.csv", range(1, cycles + 1), q=3.75), by="Ada")
+    assert today(session, now() + timedelta(days=10)).overdue == ()
+    found = today(session, now() + timedelta(days=12))
+    (line,) = found.overdue  # the other is to be stopped anyway
+    assert line.startswith("T0001-M1-C1: runs for 12 days; of its 100 cycles the 20 that count take 9 days at most")
+
+
 def test_flagged_checks_are_shown(session: Session, tmp_path: Path) -> None:
     file = cycler_csv(tmp_path / "T0001-M1-C1.csv", [9.0, 8.0])
     take(session, file, by="Ada", area_cm2=AREA, active_mass_mg=3.2)
