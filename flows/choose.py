@@ -177,7 +177,8 @@ def _ask(session: Session, reader: Reader, q: int) -> tuple[Chooser, pd.DataFram
         names = [category.name for category in session.space.categories if len(category.choices) > 1]
         mine = reader.trials(session.name)
         earlier = mine[mine["planned"].astype(bool)]
-        recipes = before_results(recipes, choice.prior, names=names, earlier=earlier)
+        most = ceiling.of(recipes, session.spec.objective.outcome, session.spec, session.materials)
+        recipes = before_results(recipes, choice.prior, names=names, earlier=earlier, most=most)
     return choice, recipes
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from flows import evidence, goals
@@ -68,7 +69,12 @@ def priors_of(session: Session) -> Mapping[str, PriorFunction]:
 
 
 def before_results(
-    recipes: pd.DataFrame, prior: PriorFunction, *, names: Sequence[str], earlier: pd.DataFrame
+    recipes: pd.DataFrame,
+    prior: PriorFunction,
+    *,
+    names: Sequence[str],
+    earlier: pd.DataFrame,
+    most: npt.ArrayLike = np.inf,
 ) -> pd.DataFrame:
     """Return n recipes with what the physics alone expects of each: `predicted`, `p05`, `p95` and a `reason` in numbers.
 
@@ -77,8 +83,9 @@ def before_results(
         prior: draws of the objective.
         names: columns whose values are names, for the reason.
         earlier: recipes that were proposed before, with the same columns of names.
+        most: what no cell of each recipe can exceed.
     """
-    low, middle, high = np.quantile(prior(recipes), [0.05, 0.5, 0.95], axis=0)
+    low, middle, high = np.quantile(np.minimum(prior(recipes), most), [0.05, 0.5, 0.95], axis=0)
     known = pd.concat([earlier[list(names)], recipes[list(names)]]).astype(str)
     first = ~known.duplicated().to_numpy()[len(earlier) :] if names else np.zeros(len(recipes), dtype=bool)
     reasons = []

@@ -42,6 +42,15 @@ def test_a_name_is_called_the_first_once_also_when_it_was_proposed_before():
     assert fresh["reason"].str.contains("first of sse").tolist() == [True, True, False]
 
 
+def test_the_reason_expects_no_more_than_a_cell_can_hold():
+    recipes = pd.DataFrame({"time_h": [1.0, 2.0]})
+    told = before_results(
+        recipes, lambda r: np.full((5, len(r)), 900.0), names=[], earlier=recipes[:0], most=[650, 1000]
+    )
+    assert told["p95"].tolist() == [650, 900]
+    assert "(650 to 650)" in told["reason"].iloc[0]
+
+
 def test_results_are_learned_from_beside_the_prior(run, data_dir, write_campaign, tmp_path):
     del data_dir
     path, sheet = write_campaign(*PRIOR), tmp_path / "next.xlsx"
