@@ -16,12 +16,12 @@ from models.virtual_lab_plug import OpenLab
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-import _bench as bench  # noqa: E402
-import ablations  # noqa: E402
-import bounds  # noqa: E402
-import calibration  # noqa: E402
-import lab_calendar  # noqa: E402
-import sample_efficiency  # noqa: E402
+import _bench as bench  # noqa: E402 - found by the path above
+import ablations  # noqa: E402 - found by the path above
+import bounds  # noqa: E402 - found by the path above
+import calibration  # noqa: E402 - found by the path above
+import lab_calendar  # noqa: E402 - found by the path above
+import sample_efficiency  # noqa: E402 - found by the path above
 
 CAMPAIGN = (ROOT / "benchmarks" / "_campaign.yaml").read_text()
 

@@ -76,17 +76,16 @@ def free_port() -> int:
     return _free_ports(1)[0]
 
 
+def _mixwright(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [BIN / "mixwright", *arguments]
+    return subprocess.run(
+        command, env=dict(os.environ), cwd=REPO, capture_output=True, text=True, check=False, timeout=280
+    )
+
+
 def test_run_is_one_flow_on_the_embedded_server(write_campaign: Write, data_dir: Path) -> None:
     campaign = write_campaign(("trials: 6", "trials: 3"))
-    done = subprocess.run(
-        [BIN / "mixwright", "run", campaign],
-        env=dict(os.environ),
-        cwd=REPO,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
+    done = _mixwright("run", campaign)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.startswith("Recommended: ")
     assert (data_dir / "prefect").is_dir()
@@ -106,15 +105,7 @@ def test_a_refusal_in_a_run_is_one_sentence(write_campaign: Write, data_dir: Pat
     )
     for home in _homes[:1]:
         shutil.copytree(home, data_dir / "prefect", dirs_exist_ok=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "mixwright", "run", campaign, "--lab", f"{tmp_path / 'own.py'}:factory"],
-        env=dict(os.environ),
-        cwd=REPO,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
+    done = _mixwright("run", campaign, "--lab", f"{tmp_path / 'own.py'}:factory")
     assert done.returncode == 1, done.stderr[-3000:]
     (sentence,) = [line for line in done.stderr.splitlines() if line.startswith("mixwright: ")]
     assert "own.py" in sentence and "Traceback" not in done.stderr and done.stderr.count("Refusal") == 0
