@@ -27,7 +27,7 @@ from botorch.sampling.normal import SobolQMCNormalSampler
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from surrogate.chooser import Situation
+    from surrogate.situation import Situation
 
 Floats = npt.NDArray[np.float64]
 

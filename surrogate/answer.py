@@ -15,8 +15,9 @@ import pandas as pd
 from campaign.parameter import Numeric
 from campaign.space import SearchSpace
 from surrogate import candidates
-from surrogate.chooser import Situation, best_tried, promising
+from surrogate.chooser import best_tried, promising
 from surrogate.feasibility import same
+from surrogate.situation import Situation
 
 Floats = npt.NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from campaign.space import SearchSpace, read_tables
 from surrogate import candidates
 from surrogate.answer import STOP_BELOW, Stopping, Window, pareto, recommended, ridge, stopping, window
 from surrogate.belief import Belief, learn
-from surrogate.chooser import Cost, Pick, Situation, choose, repeated
+from surrogate.chooser import Pick, choose, repeated
 from surrogate.design import first_recipes, first_size, given_up, test_every, untested
 from surrogate.diagnostics import Diagnostics, diagnose
 from surrogate.feasibility import Feasibility
@@ -29,6 +29,7 @@ from surrogate.prior import Prior, as_function
 from surrogate.reasons import reason
 from surrogate.robustness import Slips
 from surrogate.saved import path_of, read_history, read_state, without_nan, write_state
+from surrogate.situation import Cost, Situation
 from surrogate.threads import one_thread
 
 Floats = npt.NDArray[np.float64]

@@ -6,7 +6,8 @@ import numpy as np
 from scipy.special import ndtr
 
 from campaign.parameter import Category, Numeric
-from surrogate.chooser import DOUBT, STUCK_DOUBT, Pick, Situation, best_tried
+from surrogate.chooser import DOUBT, STUCK_DOUBT, Pick, best_tried
+from surrogate.situation import Situation
 
 TELLING = 1.0
 """Views with and without the prior that lie this many sd apart are worth naming as a test."""
