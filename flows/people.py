@@ -183,7 +183,17 @@ def start(ledger: Ledger, subject: str, act: Act, *, channel: str | None, facts:
     needed = [name for name in ("active_mass_mg", "area_cm2") if name not in facts and _empty(table, target, name)]
     hint = f"; its {' and '.join(needed)} can be given now or with the lab sheet" if needed else ""
     doubt = "".join(f"; {text}" for text in cells.mass_doubts(cells.known(ledger, target), facts))
+    doubt += _no_such_channel(ledger, trial, channel)
     return f"{target} runs" + (f" on channel {channel}" if channel else "") + hint + _late(trial) + doubt
+
+
+def _no_such_channel(ledger: Ledger, trial: Trial, channel: str | None) -> str:
+    """Ask about a number that the campaign's cycler does not go up to; channels with names of their own are believed."""
+    known = ledger.spec(trial.campaign)
+    channels = known[1].get("lab", {}).get("channels") if known else None
+    if channels is None or not (channel or "").isdecimal() or 1 <= int(channel or 0) <= int(channels):
+        return ""
+    return f"; note: the campaign's lab block counts {channels} channels: is it channel {channel}?"
 
 
 def _which_cell(named: SubjectId, table: pd.DataFrame) -> str:
@@ -214,8 +224,10 @@ def _started_before(
         )
     if not new:
         return f"{target} was noted as started before; nothing has changed"
+    # Its file may have come first: what it then stands for per area and per gram is looked at before it is written.
+    doubt = "".join(f"; {text}" for text in cells.doubts_without_campaign(ledger, cells.known(ledger, target), new))
     cells.tell(ledger, target, new, key=act.key("told", target), by=act.by, at=act.at, why="told after the start")
-    return f"{target}: noted {', '.join(f'{name} {value}' for name, value in new.items())}"
+    return f"{target}: noted {', '.join(f'{name} {value}' for name, value in new.items())}{doubt}"
 
 
 def _refuse_taken_channel(table: pd.DataFrame, target: str, channel: str | None) -> None:

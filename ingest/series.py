@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+TEST_TIME, CURRENT, VOLTAGE = "test time (s)", "current (mA)", "voltage (V)"
+"""How the columns of a series are named where two versions of it are compared."""
+
 
 @dataclass(frozen=True)
 class Series:

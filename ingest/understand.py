@@ -17,7 +17,7 @@ from ingest.checks import CellFacts
 from ingest.cycles import Row
 from ingest.findings import Finding, Start
 from ingest.limits import Limits
-from ingest.series import Series
+from ingest.series import CURRENT, TEST_TIME, VOLTAGE, Series
 from ingest.tables import Table
 
 _CELL_ID = re.compile(r"(?i)\b(?:cell[ _-]?id|cell|barcode)\s*[:=]\s*([A-Za-z0-9][A-Za-z0-9_.-]{1,60})")
@@ -75,9 +75,9 @@ def compare(folder: Path, limits: Limits, arguments: Mapping[str, Any]) -> dict[
 def _rows(found: formats.Found) -> dict[str, np.ndarray]:
     if isinstance(found.content, Series):
         return {
-            "test time (s)": found.content.time_s,
-            "current (mA)": found.content.current_mA,
-            "voltage (V)": found.content.voltage_V,
+            TEST_TIME: found.content.time_s,
+            CURRENT: found.content.current_mA,
+            VOLTAGE: found.content.voltage_V,
         }
     table = found.content
     return {

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from campaign import materials
 from campaign.errors import Refusal
 from campaign.trial import OPEN, Trial, read_id
 from flows.session import Session
@@ -184,13 +185,24 @@ def doubts_with(session: Session, cell: Cell, new: Mapping[str, Any]) -> list[st
     Raises:
         Refusal: with these values the record could not be (ten times the theory).
     """
-    standing = session.ledger.cycling(session.name, with_excluded=True)
+    doubts = _doubts_of_record(session.ledger, cell, new, facts_of(session, cell, new))
+    return doubts + mass_doubts(cell, new, usual_area_cm2=session.spec.lab.cell_area_cm2)
+
+
+def doubts_without_campaign(ledger: Ledger, cell: Cell, new: Mapping[str, Any]) -> list[str]:
+    """As `doubts_with`, where no campaign file was named: of an active of our own tables, and of no usual area."""
+    known, active = materials.load(), str(cell.trial.recipe.get("active", "none"))
+    theory = known.active(active).capacity_mAh_g if active in known.actives else None
+    return _doubts_of_record(ledger, cell, new, CellFacts(capacity_mAh_g=theory)) + mass_doubts(cell, new)
+
+
+def _doubts_of_record(ledger: Ledger, cell: Cell, new: Mapping[str, Any], facts: CellFacts) -> list[str]:
+    standing = ledger.cycling(cell.trial.campaign, with_excluded=True)
     mine = standing[standing["subject"].eq(cell.id)].set_index("cycle")
-    rows = rows_with(session.ledger, cell, new)
+    rows = rows_with(ledger, cell, new)
     if rows is not None:
         mine.update(rows.set_index("cycle")[list(AREAL)])
-    doubts = refuse_impossible(mine.reset_index(), facts_of(session, cell, new), loading_mg_cm2(cell, new), cell.id)
-    return doubts + mass_doubts(cell, new, usual_area_cm2=session.spec.lab.cell_area_cm2)
+    return refuse_impossible(mine.reset_index(), facts, loading_mg_cm2(cell, new), cell.id)
 
 
 def doubts_of_cycle(session: Session, cell: Cell, row: Mapping[str, Any]) -> list[str]:
@@ -276,9 +288,20 @@ def unsaid(session: Session, reader: Reader) -> list[str]:
             costs = ", so its loading counts as asked" if name in per_area else ", so nothing is learned from it"
         values = " ".join(f"--set {column}=…" for column in lacking)
         where = (
-            "type it on the lab sheet"
+            f"type {'it' if len(lacking) == 1 else 'them'} on the lab sheet"
             if trial["state"] in OPEN
             else f"mixwright amend {session.loaded.path} {name} {values} --why '…'"
         )
         said.append(f"{name}: nobody has said its {' and '.join(lacking.values())}{costs}; {where}")
     return said
+
+
+def unassigned(session: Session, reader: Reader) -> list[str]:
+    """Say which files are of cells that nobody has named: what they hold counts for nothing until somebody does."""
+    files = reader.files(session.name)
+    return [
+        f"{row['name']} ({row['sha256'][:12]}): say which cell it is of: mixwright assign {session.loaded.path} "
+        f"{row['sha256'][:12]} CELL"
+        for row in files[files["subject"].isna()].to_dict("records")
+        if json.loads(row["details"]).get("kind") == "cycler"
+    ]

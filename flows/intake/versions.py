@@ -12,7 +12,7 @@ import pandas as pd
 from campaign.errors import Refusal
 from flows.intake.kept import Kept, called, from_archive, limits
 from flows.session import Session
-from ingest import Comparison, CyclingFile, Difference, compare_versions
+from ingest import CURRENT, TEST_TIME, Comparison, CyclingFile, Difference, compare_versions
 
 Kind = Literal["first", "same", "contained", "extends", "changed", "continues"]
 _SHOWN = 5
@@ -53,7 +53,7 @@ def relate(session: Session, file: Kept, found: CyclingFile, cell: str, *, conti
             continue
         kind, differences = _kind(compared)
         another = str(row["name"]).casefold() != file.name.casefold()
-        if kind == "changed" and another and differences[0].row <= 2:
+        if kind == "changed" and another and differences[0].row <= 2 and not _same_readings(compared):
             continue  # another record from its first row on: not a version of this file
         said = _sentence(kind, compared, differences, str(row["name"]))
         return Relation(kind, int(details.get("offset", 0)), str(row["sha256"]), said)
@@ -82,6 +82,15 @@ def _kind(compared: Comparison) -> tuple[Kind, list[Difference]]:
     if compared.kind == "changed" and not differences:
         return ("extends" if compared.new_rows >= compared.old_rows else "contained"), []
     return compared.kind, differences
+
+
+def _same_readings(compared: Comparison) -> bool:
+    """Say whether a cycler's file repeats the voltages of an earlier one: a corrected current or clock, not the next part.
+
+    Current and times of the next part may be those of the part before, to every digit; its voltages are not.
+    """
+    changed = {difference.column for difference in compared.differences}
+    return changed <= {CURRENT, TEST_TIME}
 
 
 def _sentence(kind: Kind, compared: Comparison, differences: list[Difference], older: str) -> str:
