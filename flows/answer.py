@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from campaign import outcome
-from campaign.spec import CampaignSpec, Range, Stopping
-from flows import ceiling
+from campaign.spec import CampaignSpec, OutcomeBound, Range, Stopping
+from flows import ceiling, goals
 from flows.choose import Chooser, data_hash
 from flows.session import Session
 from review.words import label
@@ -37,6 +37,8 @@ class Answer:
         recipe: recommended value of each varied column.
         mean, p05, p95: expected objective there, with its 90 % interval.
         trust: share of the prior in it, None without prior.
+        others: of each further objective `outcome`, and `mean`, `p05`, `p95` of it there (the same where the recipe decides it).
+        chance_met: chance that it meets the conditions on outcomes, None where there are none but of what the recipe decides.
         sentences: the recommendation in words.
         notes: what stands on a bound or is not identified.
         surface: speed x time grid at the recommended other axes: `speed_rpm`, `time_h`, `mean`, `sd`.
@@ -49,6 +51,8 @@ class Answer:
     p05: float
     p95: float
     trust: float | None
+    others: tuple[dict[str, Any], ...]
+    chance_met: float | None
     sentences: tuple[str, ...]
     notes: tuple[str, ...]
     surface: pd.DataFrame
@@ -84,6 +88,9 @@ def _ask(session: Session, choice: Chooser) -> Answer | None:
     optimiser = choice.optimiser
     row = _recommended(session, optimiser)
     recipe = {name: row[name] for name in spec.space}
+    others = _other_objectives(session, optimiser, recipe)
+    bounds = _open_bounds(spec)
+    met = float(optimiser.chance_met(pd.DataFrame([recipe])).iloc[0]) if bounds else None
     surface = speed_time_surface(spec, optimiser)
     window = optimiser.window(spec.tolerance_pct / 100.0)
     ridge = ridge_of(surface, _on_plane(spec, optimiser, window, row), row, spec)
@@ -96,8 +103,10 @@ def _ask(session: Session, choice: Chooser) -> Answer | None:
         p05=float(row["p05"]),
         p95=float(row["p95"]),
         trust=float(row["trust"]) if spec.prior != "none" else None,
+        others=others,
+        chance_met=met,
         sentences=(
-            *_sentences(spec, recipe, row, ridge, _learned_from(spec, choice)),
+            *_sentences(spec, recipe, row, ridge, _beside(bounds, others, met), _learned_from(spec, choice)),
             *_window_sentences(window),
             stopping.sentence,
         ),
@@ -114,6 +123,50 @@ def _recommended(session: Session, optimiser: Optimiser) -> pd.Series:
     told = ["mean", "p05", "p95"]
     most = ceiling.of(row, session.spec.objective.outcome, session.spec, session.materials)
     return row.assign(**ceiling.under(row[told], most)).iloc[0]
+
+
+def _other_objectives(session: Session, optimiser: Optimiser, recipe: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """What a recipe promises in each objective but the first."""
+    spec, one = session.spec, pd.DataFrame([recipe])
+    said = []
+    for wanted in spec.objectives[1:]:
+        name, told = wanted.outcome, ["mean", "p05", "p95"]
+        decided = goals.setting_of(name, list(spec.space), spec.conditions())
+        if decided is not None:
+            setting, factor, offset = decided
+            values = dict.fromkeys(told, factor * float(recipe[setting]) + offset)
+        else:
+            most = ceiling.of(one, name, spec, session.materials)
+            found = ceiling.under(optimiser.predict(one, outcome=name)[told], most).iloc[0]
+            values = {end: float(found[end]) for end in told}
+        said.append({"outcome": name, **values})
+    return tuple(said)
+
+
+def _open_bounds(spec: CampaignSpec) -> list[OutcomeBound]:
+    """The conditions on outcomes that the recipe alone does not decide: of those nobody is sure."""
+    known = list(spec.space), spec.conditions()
+    return [bound for bound in spec.outcome_constraints if goals.setting_of(bound.outcome, *known) is None]
+
+
+def _beside(bounds: list[OutcomeBound], others: tuple[dict[str, Any], ...], met: float | None) -> str:
+    """What else is expected of the recommended recipe: the other objectives, and that it meets the conditions."""
+    said = []
+    for other in others:
+        between = f" (90 %: {other['p05']:.4g} to {other['p95']:.4g})" if other["p05"] < other["p95"] else ""
+        said.append(f", {_quantity(other['outcome'], other['mean'])}{between}")
+    if met is not None:
+        said.append(f", {' and '.join(bound.sentence for bound in bounds)} with a chance of {_percent(met)}")
+    return "".join(said)
+
+
+def _percent(chance: float) -> str:
+    return "under 0.1 %" if chance < 0.001 else f"{100 * chance:.1f} %" if chance < 0.02 else f"{100 * chance:.0f} %"
+
+
+def _quantity(name: str, value: float) -> str:
+    defined = outcome.define(name)
+    return f"{defined.label[0].lower()}{defined.label[1:]} {value:.4g} {defined.unit}"
 
 
 def speed_time_surface(spec: CampaignSpec, optimiser: Optimiser) -> pd.DataFrame:
@@ -237,17 +290,17 @@ def _learned_from(spec: CampaignSpec, choice: Chooser) -> str:
     told = known.values[spec.objective.outcome].notna()
     ahead = int((told & known.se[spec.objective.outcome].notna()).sum())
     kind = "measured" if spec.evaluator == "lab" else "simulated"
-    results = f"{int(told.sum()) - ahead} {kind} results"
-    return results + (f" and the early cycles of {ahead} cells" if ahead else "")
+    ended = int(told.sum()) - ahead
+    results = f"{ended} {kind} result{'s' * (ended != 1)}"
+    return results + (f" and the early cycles of {ahead} cell{'s' * (ahead != 1)}" if ahead else "")
 
 
 def _sentences(
-    spec: CampaignSpec, recipe: dict[str, Any], row: pd.Series, ridge: pd.DataFrame, learned_from: str
+    spec: CampaignSpec, recipe: dict[str, Any], row: pd.Series, ridge: pd.DataFrame, beside: str, learned_from: str
 ) -> tuple[str, ...]:
-    defined = outcome.define(spec.objective.outcome)
     first = (
-        f"Recommended: {describe(recipe)}; expected {defined.label[0].lower()}{defined.label[1:]} {row['mean']:.4g} "
-        f"{defined.unit} (90 %: {row['p05']:.4g} to {row['p95']:.4g}), from {learned_from}."
+        f"Recommended: {describe(recipe)}; expected {_quantity(spec.objective.outcome, row['mean'])} "
+        f"(90 %: {row['p05']:.4g} to {row['p95']:.4g}){beside}, from {learned_from}."
     )
     if spec.risk:
         first += (

@@ -51,6 +51,13 @@ class Evidence:
     settled: frozenset[str]
     common: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
+    def means(self) -> pd.DataFrame:
+        """One row a trial: the mean of its cells in every outcome, and its recipe (loading as theirs is in the mean)."""
+        numbers = self.recipes.select_dtypes("number")
+        both = pd.concat([self.recipes.drop(columns=numbers.columns), numbers.astype(float), self.values], axis=1)
+        kinds = {name: "mean" if name in numbers or name in self.values else "first" for name in both}
+        return both.groupby(pd.Series(self.trials, name="trial", dtype=object), sort=False).agg(kinds)
+
     def tried_in(self, cycled: set[str]) -> pd.DataFrame:
         """Recipes of the rows that were measured, or are of trials whose cells have cycled: not of powder alone."""
         given = self.values.notna().all(axis=1) & (self.se.isna().all(axis=1) | pd.Series(self.trials).isin(cycled))
@@ -173,6 +180,14 @@ def meets_bounds(spec: CampaignSpec, table: pd.DataFrame) -> pd.Series:
     for bound in spec.outcome_constraints:
         met &= bound.met(table[bound.outcome]) if bound.outcome in table else False
     return met
+
+
+def breaks_bounds(spec: CampaignSpec, table: pd.DataFrame) -> pd.Series:
+    """Whether each row of outcomes breaks one of the campaign's bounds; an outcome that is not known breaks none."""
+    broken = pd.Series(False, index=table.index)
+    for bound in spec.outcome_constraints:
+        broken |= table[bound.outcome].notna() & ~bound.met(table[bound.outcome]) if bound.outcome in table else False
+    return broken
 
 
 def is_measured(evaluator: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from campaign import outcome
 from campaign.errors import Refusal
 from campaign.recipe import DESIGN_COLUMNS, complete
 from flows import choose, outlook, under_test
@@ -79,6 +80,8 @@ class Today:
     """What the cells under test promise, and that they run on; of some nothing is known yet."""
     look: tuple[str, ...]
     """Checks that ask for a person's look."""
+    judged_by: str
+    """What is expected of cells and of the best tried, with its unit; empty where no cell is judged yet."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -96,13 +99,6 @@ def today(session: Session, at: datetime | None = None) -> Today:
     own = trials[trials["evaluator"].eq("lab")]
     running = table[table["state"].eq("running")]
     stopping = [str(item.number) for item in advised if item.stop]
-    waiting = files[files["subject"].isna()]
-    unassigned = [
-        f"{row['name']} ({row['sha256'][:12]}): say which cell it is of: mixwright assign {session.loaded.path} "
-        f"{row['sha256'][:12]} CELL"
-        for row in waiting.to_dict("records")
-        if json.loads(row["details"]).get("kind") == "cycler"
-    ]
     return Today(
         campaign=session.name,
         stop=tuple(_stop(item, running) for item in advised if item.stop),
@@ -111,9 +107,10 @@ def today(session: Session, at: datetime | None = None) -> Today:
         propose=tuple(_to_propose(session, reader, own, advised)),
         awaited=tuple(_awaited(running, files, at)),
         overdue=tuple(_overdue(session, running[~running.index.isin(stopping)], at)),
-        unassigned=tuple(unassigned),
+        unassigned=tuple(cells.unassigned(session, reader)),
         running=tuple([*_running(session, advised), *_unjudged(reader, session, advised, running, at)]),
         look=tuple(_look(session, reader, files)),
+        judged_by=_in_words(session.spec.objective.outcome) if advised else "",
     )
 
 
@@ -291,6 +288,11 @@ def _to_propose(session: Session, reader: Reader, own: pd.DataFrame, advised: li
         f"{lacking} channel{'s' * (lacking != 1)} will have nothing to test; {q} more recipe{'s' * (q != 1)}: "
         f"mixwright propose {session.loaded.path} -q {q}"
     ]
+
+
+def _in_words(name: str) -> str:
+    defined = outcome.define(name)
+    return f"{defined.label[0].lower()}{defined.label[1:]}, {defined.unit}"
 
 
 def _running(session: Session, advised: list[Advice]) -> list[str]:

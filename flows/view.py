@@ -10,6 +10,7 @@ import pandas as pd
 
 from campaign import outcome
 from campaign.recipe import DESIGN_COLUMNS
+from campaign.spec import Objective as Goal
 from campaign.spec import Range
 from campaign.trial import ENDED
 from flows import choose, evidence, under_test
@@ -50,13 +51,12 @@ def campaign_view(session: Session) -> tuple[CampaignView, Answer | None]:
     table = trials_table(session, reader)
     own = table["evaluator"].eq(session.spec.evaluator)
     cycling = evidence.record(reader, session.name).rename(columns={"trial": "trial_id"})
-    defined = outcome.define(session.spec.objective.outcome)
+    wanted = [_objective(goal) for goal in session.spec.objectives]
     events = reader.events(session.name)
     view = CampaignView(
         name=session.name,
-        objective=Objective(
-            name=defined.name, label=defined.label, unit=defined.unit, goal=session.spec.objective.goal
-        ),
+        objective=wanted[0],
+        also=tuple(wanted[1:]),
         evaluator=session.spec.evaluator,
         provenance=Provenance(
             made_at=events["at"].max(),
@@ -91,7 +91,7 @@ def _under_test(session: Session, reader: Reader) -> pd.DataFrame:
 
 def trials_table(session: Session, reader: Reader) -> pd.DataFrame:
     """One row a trial: what it is, why it was proposed, what it gave."""
-    trials = reader.trials(session.name)
+    trials = evidence.as_tested(reader.trials(session.name), reader, session)
     values = evidence.by_trial(evidence.outcomes(reader, session))
     wanted = list(dict.fromkeys([*evidence.wanted_outcomes(session.spec), *BESIDE]))
     known = [name for name in DESIGN_COLUMNS if trials[name].notna().any()]
@@ -112,9 +112,10 @@ def trials_table(session: Session, reader: Reader) -> pd.DataFrame:
         best=False,
     )
     objective = session.spec.objective
-    table["meets_bounds"] = evidence.meets_bounds(session.spec, table)
-    counted = table[table["evaluator"].eq(session.spec.evaluator) & ~table["state"].eq("excluded")]
-    counted = counted[counted["meets_bounds"]]
+    met = evidence.meets_bounds(session.spec, table)
+    if session.spec.outcome_constraints:
+        table["meets_bounds"] = met.astype(object).mask(~met & ~evidence.breaks_bounds(session.spec, table), None)
+    counted = table[table["evaluator"].eq(session.spec.evaluator) & ~table["state"].eq("excluded") & met]
     if objective.outcome in table and counted[objective.outcome].notna().any():
         column = counted[objective.outcome]
         table.loc[column.idxmax() if objective.goal == "max" else column.idxmin(), "best"] = True
@@ -157,6 +158,11 @@ def _answered(session: Session, found: Answer | None) -> dict[str, Any]:
         "surface_at": describe(held),
         "electrolytes": found.electrolytes,
     }
+
+
+def _objective(goal: Goal) -> Objective:
+    defined = outcome.define(goal.outcome)
+    return Objective(name=defined.name, label=defined.label, unit=defined.unit, goal=goal.goal)
 
 
 def _axis(name: str, item: Range | tuple[str, ...]) -> Axis:

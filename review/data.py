@@ -188,8 +188,11 @@ class CampaignView:
 
     name: str
     objective: Objective
+    """The one that trials are ranked by."""
     evaluator: str
     provenance: Provenance
+    also: tuple[Objective, ...] = ()
+    """What else is wanted, where there are several objectives."""
     space: tuple[Axis, ...] = ()
     trials: pd.DataFrame = field(default_factory=_empty("trials"))
     cycling: pd.DataFrame = field(default_factory=_empty("cycling"))

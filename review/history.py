@@ -25,7 +25,7 @@ def history(view: CampaignView) -> pd.DataFrame:
     order = [column for column in ("finished_at", "sequence") if column in counted]
     trials = (counted.sort_values(order, kind="stable") if order else counted.sort_index()).reset_index(drop=True)
     values = trials[name].astype(float)
-    best = values.where(trials["meets_bounds"].astype(bool)) if "meets_bounds" in trials else values
+    best = values.where(trials["meets_bounds"].eq(other=True)) if "meets_bounds" in trials else values
     table = pd.DataFrame(
         {
             "result": range(1, len(trials) + 1),

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from review import diagnosis
-from review.data import CampaignView, is_measured
+from review.data import CampaignView, Objective, is_measured
 from review.plots import PLOTS
 from review.tables import NAME_COLUMNS, advice_sheet, outcomes_sheet, trials_sheet, window_sheet
 from review.words import label, number, text
@@ -96,13 +96,17 @@ def _material_names(view: CampaignView) -> tuple[str, ...]:
 def _standing(view: CampaignView) -> str:
     states = view.trials["state"].value_counts()
     counted = ", ".join(f"{count} {state}" for state, count in states.items()) or "none yet"
-    aim = "as large as possible" if view.objective.goal == "max" else "as small as possible"
     kind = "measured in real cells" if is_measured(view.evaluator) else "simulated; none of them was measured"
-    wanted = view.objective.label[:1].lower() + view.objective.label[1:]
+    wanted = "; ".join(map(_wanted, (view.objective, *view.also)))
     return (
-        f"Wanted: {wanted} ({view.objective.unit}), {aim}. Trials: {counted}. "
+        f"Wanted: {wanted}. Trials: {counted}. "
         f"The campaign's values are {kind}. As of {view.provenance.made_at:%Y-%m-%d %H:%M} UTC."
     )
+
+
+def _wanted(objective: Objective) -> str:
+    aim = "as large as possible" if objective.goal == "max" else "as small as possible"
+    return f"{objective.label[:1].lower()}{objective.label[1:]} ({objective.unit}), {aim}"
 
 
 def _tiles(view: CampaignView) -> list[dict[str, object]]:

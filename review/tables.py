@@ -133,7 +133,8 @@ def outcomes_sheet(view: CampaignView, table: pd.DataFrame) -> Sheet:
 def _best_first(view: CampaignView, table: pd.DataFrame) -> pd.DataFrame:
     ranked = view.ranked(table)
     if "meets_bounds" in ranked:
-        ranked = ranked.sort_values("meets_bounds", ascending=False, kind="stable")
+        met = ranked["meets_bounds"].eq(other=True)  # where it is not known, it is not said
+        ranked = ranked.loc[met.sort_values(ascending=False, kind="stable").index]
     return table.loc[[*ranked.index, *table.index.difference(ranked.index, sort=False)]]
 
 

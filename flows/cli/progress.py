@@ -58,7 +58,7 @@ class Display:
 
     def _best(self, session: Session) -> str:
         objective = session.spec.objective
-        values = evidence.learnable(session.reader, session).values
+        values = evidence.learnable(session.reader, session).means()
         known = values.loc[evidence.meets_bounds(session.spec, values), objective.outcome].dropna()
         if known.empty:
             return ""

@@ -23,26 +23,37 @@ def print_answer(campaign: str, *, as_json: bool) -> None:
     session = open_session(campaign, write=False)
     view, found = campaign_view(session)
     report = session.settings.reports(session.name) / "report.html"
+    why = None if found is not None else _why_none(session)
+    measured = view.ranked(view.published)
     if as_json:
         answered = None if found is None else {
             "recipe": found.recipe,
             "mean": found.mean,
             "p05": found.p05,
             "p95": found.p95,
+            "other_objectives": found.others,
+            "chance_met": found.chance_met,
             "trust_in_prior": found.trust,
             "sentences": found.sentences,
             "notes": found.notes,
             "ridge": found.ridge,
         }  # fmt: skip
         checked = diagnosis.as_dict(view.diagnosis)
-        emit_json({"campaign": session.name, "recommendation": answered, "diagnostics": checked, "report": str(report)})
+        shown = ["trial_id", view.objective.name, *view.recipe_columns(measured)]
+        best = measured[shown].head(1) if len(measured) else measured
+        emit_json(
+            {
+                "campaign": session.name,
+                "recommendation": answered,
+                "why_none": why,
+                "best_published": next(iter(best.to_dict("records")), None),
+                "diagnostics": checked,
+                "report": str(report),
+            }
+        )
         return
     if found is None:
-        trials = session.reader.trials(session.name)
-        states = trials.loc[trials["evaluator"].eq(session.spec.evaluator), "state"]
-        failed = int(states.eq("failed").sum())
-        why = f"no trial gave a result, and {failed} of {len(states)} failed" if failed else "no result has come in"
-        click.echo(f"No recommendation yet: {why}.")
+        click.echo(why)
         return
     for sentence in found.sentences:
         click.echo(sentence)
@@ -50,17 +61,25 @@ def print_answer(campaign: str, *, as_json: bool) -> None:
         click.echo(checked_in_short)
     for sentence in found.notes:
         click.echo(f"Note: {sentence}")
-    measured = view.ranked(view.published)
     if len(measured):
-        best = measured.iloc[0]
+        top = measured.iloc[0]
         click.echo(
-            f"Best published beside it (measured, not used here): {best[view.objective.name]:.4g} {view.objective.unit} "
-            f"at {best['speed_rpm']:g} rpm, {best['time_h']:g} h, {best['sse']}."
+            f"Best published beside it (measured, not used here): {top[view.objective.name]:.4g} {view.objective.unit} "
+            f"at {top['speed_rpm']:g} rpm, {top['time_h']:g} h, {top['sse']}."
             if session.spec.evaluator == "physics"
-            else f"Best published: {best[view.objective.name]:.4g} {view.objective.unit}."
+            else f"Best published: {top[view.objective.name]:.4g} {view.objective.unit}."
         )
     click.echo(f"Report:  {report}")
     _print_mlflow(session)
+
+
+def _why_none(session: Session) -> str:
+    """Say why nothing can be recommended."""
+    trials = session.reader.trials(session.name)
+    states = trials.loc[trials["evaluator"].eq(session.spec.evaluator), "state"]
+    failed = int(states.eq("failed").sum())
+    why = f"no trial gave a result, and {failed} of {len(states)} failed" if failed else "no result has come in"
+    return f"No recommendation yet: {why}."
 
 
 def _print_mlflow(session: Session) -> None:
@@ -88,40 +107,40 @@ def status(campaign: str, as_json: bool) -> None:
 
     session = open_session(campaign, write=False)
     reader = session.reader
-    look = cells.unsaid(session, reader)
+    look, waiting = cells.unsaid(session, reader), cells.unassigned(session, reader)
     trials = reader.trials(session.name)
     counts = trials.groupby(["evaluator", "state"], sort=False).size().rename("trials").reset_index()
     open_trials = trials[trials["state"].isin(OPEN)]
-    known = evidence.learnable(reader, session)
+    known = evidence.learnable(reader, session).means()
     objective = session.spec.objective
-    results = known.values[objective.outcome]
-    values = results.where(evidence.meets_bounds(session.spec, known.values))
+    results = known[objective.outcome]
+    values = results.where(evidence.meets_bounds(session.spec, known))
     best: dict[str, object] | None = None
     if values.notna().any():
         row = int((values if objective.goal == "max" else -values).argmax())
-        best = {
-            "trial": known.trials[row],
-            objective.outcome: values[row],
-            **{str(name): value for name, value in known.recipes.iloc[row].items()},
-        }
+        shown = [*(each.outcome for each in session.spec.objectives), *session.spec.space]
+        best = {"trial": known.index[row], **{name: known[name].iloc[row] for name in dict.fromkeys(shown)}}
+    why = None if best is not None else "no result yet"
+    if best is None and results.notna().any():
+        bounds = ", ".join(bound.sentence for bound in session.spec.outcome_constraints)
+        why = f"none of the {results.notna().sum()} results meets {bounds}"
     if as_json:
         emit_json(
             {
                 "campaign": session.name,
                 "states": counts,
                 "best": best,
+                "why_none": why,
                 "awaited": open_trials.reset_index()["trial"].to_list(),
+                "unassigned": waiting,
                 "look": look,
             }
         )
         return
     emit_table(counts)
     click.echo()
-    if best is None and results.notna().any():
-        bounds = ", ".join(bound.sentence for bound in session.spec.outcome_constraints)
-        click.echo(f"best so far: none of the {results.notna().sum()} results meets {bounds}")
-    elif best is None:
-        click.echo("best so far: no result yet")
+    if best is None:
+        click.echo(f"best so far: {why}")
     else:
         click.echo(
             "best so far: " + ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in best.items())
@@ -130,6 +149,10 @@ def status(campaign: str, as_json: bool) -> None:
     click.echo("awaited: " + ("nothing" if awaited.empty else ""))
     if len(awaited):
         emit_table(pd.DataFrame(awaited))
+    if waiting:
+        click.echo("files that wait for their cell:")
+    for sentence in waiting:
+        click.echo(f"  {sentence}")
     if look:
         click.echo("please look at:")
     for sentence in look:

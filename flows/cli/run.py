@@ -160,7 +160,11 @@ def _print_evidence(session: Session) -> None:
         note(f"nothing was measured in this space and protocol yet: the first recipes {by}")
         return
     trials = session.ledger.trials(session.name).loc[known.trials]
-    note(f"chosen from {len(known.trials)} measured results in this space and protocol:")
+    measured = int(known.values.notna().all(axis=1).sum())
+    failed = len(known.trials) - measured
+    said = [f"{measured} measured result{'s' * (measured != 1)}"] if measured else []
+    said += [f"{failed} trial{'s' * (failed != 1)} that failed"] if failed else []
+    note(f"chosen from {' and '.join(said)} in this space and protocol:")
     shown = known.recipes.join(known.values).assign(trial=known.trials, evaluator=trials["evaluator"].to_list())
     for line in shown.to_string(index=False).splitlines():
         note("  " + line)

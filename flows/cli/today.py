@@ -44,14 +44,15 @@ def today(campaign: str, plot: Path | None, as_json: bool) -> None:
     if as_json:
         emit_json(found.as_json())
         return
-    _print_lines("Stop", found.stop)
+    numbers = f" (expected: {found.judged_by})" if found.judged_by else ""
+    _print_lines(f"Stop{numbers}", found.stop)
     _print_lines("Start", found.start)
     if found.mix:
         click.echo("Mix")
         for batch in found.mix:
             _print_batch(batch)
     for name, head in _HEADS:
-        _print_lines(head, getattr(found, name))
+        _print_lines(f"{head}{numbers}" if name == "running" else head, getattr(found, name))
     if not any((found.stop, found.start, found.mix, *(getattr(found, name) for name, _ in _HEADS))):
         click.echo("Nothing to do: no trial is open and no file is awaited. New recipes: mixwright propose " + campaign)
 

@@ -219,7 +219,11 @@ def test_a_campaign_of_failures_alone_says_that_its_trials_failed(campaign, tmp_
     path = campaign("virtual-lab")
     path.write_text(path.read_text() + "prior: none\n")
     ran = CliRunner().invoke(run, [str(path), "--no-prefect", "--lab", f"{tmp_path / 'own.py'}:factory"])
-    assert "No recommendation yet: no trial gave a result, and 3 of 3 failed." in ran.stdout
+    why = "No recommendation yet: no trial gave a result, and 3 of 3 failed."
+    assert why in ran.stdout
+    ran = CliRunner().invoke(run, [str(path), "--no-prefect", "--lab", f"{tmp_path / 'own.py'}:factory", "--json"])
+    found = json.loads(ran.stdout)
+    assert found["recommendation"] is None and found["why_none"] == why
 
 
 def test_a_rehearsal_says_how_far_it_is(campaign, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
