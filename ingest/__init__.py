@@ -6,7 +6,7 @@ from ingest.checks import CellFacts
 from ingest.cycler import inspect, read_cycler
 from ingest.findings import CyclingFile, Finding, Inspection
 from ingest.limits import Limits
-from ingest.series import CURRENT, TEST_TIME
+from ingest.series import CURRENT
 from ingest.sheet_read import SheetContent, SheetRow, read_sheet
 from ingest.sheet_write import write_sheet
 from ingest.tables_in import History, read_history, read_powder
@@ -14,7 +14,6 @@ from ingest.versions import Comparison, Difference, compare_versions, is_settled
 
 __all__ = [
     "CURRENT",
-    "TEST_TIME",
     "Assignment",
     "CellFacts",
     "Comparison",

@@ -12,7 +12,7 @@ import pandas as pd
 from campaign.errors import Refusal
 from flows.intake.kept import Kept, called, from_archive, limits
 from flows.session import Session
-from ingest import CURRENT, TEST_TIME, Comparison, CyclingFile, Difference, compare_versions
+from ingest import CURRENT, Comparison, CyclingFile, Difference, compare_versions
 
 Kind = Literal["first", "same", "contained", "extends", "changed", "continues"]
 _SHOWN = 5
@@ -85,12 +85,11 @@ def _kind(compared: Comparison) -> tuple[Kind, list[Difference]]:
 
 
 def _same_readings(compared: Comparison) -> bool:
-    """Say whether a cycler's file repeats the voltages of an earlier one: a corrected current or clock, not the next part.
+    """Say whether a cycler's file repeats times and voltages of an earlier one: a corrected current, not the next part.
 
-    Current and times of the next part may be those of the part before, to every digit; its voltages are not.
+    The current of the next part may be that of the part before, to every digit; its voltages at the same times are not.
     """
-    changed = {difference.column for difference in compared.differences}
-    return changed <= {CURRENT, TEST_TIME}
+    return {difference.column for difference in compared.differences} == {CURRENT}
 
 
 def _sentence(kind: Kind, compared: Comparison, differences: list[Difference], older: str) -> str:
