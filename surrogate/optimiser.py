@@ -127,12 +127,14 @@ class Optimiser:
         self._milestones: dict[tuple[int, int], Belief] = {}
         self._believed = -1
         self._feasibility: tuple[int, Feasibility] | None = None
+        self._best: tuple[Situation, Floats] | None = None
 
     def untold(self) -> Self:
         """Return an Optimiser with the same set-up that was told nothing; what the prior said so far need not be asked again."""
         made = copy(self)
         made._history = History.empty(len(self._space.parameters), len(self._outcomes))
         made._beliefs, made._milestones, made._believed, made._feasibility = {}, {}, -1, None
+        made._best = None
         return made
 
     # ---- ask and tell ---------------------------------------------------------------------------------------------
@@ -236,7 +238,7 @@ class Optimiser:
         The recipe may be one that nobody has tried; the mean is the model's, not the luckiest result's. With several
         objectives it is the most balanced of the front, and the numbers are of the first objective that is modelled.
         """
-        best = recommended(self._situation(), self._rng(7))
+        _, best = self._recommended()
         prediction = self._prediction(best)[["mean", "p05", "p95"]]
         return pd.concat([self._space.decode(best), prediction], axis=1).assign(trust=self.trust)
 
@@ -253,8 +255,8 @@ class Optimiser:
         """
         if not _is_number(tolerance) or not 0 < tolerance < 1:
             raise Refusal(f"tolerance {tolerance!r} must lie between 0 and 1, e.g. 0.05")
-        situation = self._situation()
-        return window(situation, recommended(situation, self._rng(7)), tolerance=tolerance, rng=self._rng(8))
+        situation, best = self._recommended()
+        return window(situation, best, tolerance=tolerance, rng=self._rng(8))
 
     @one_thread
     def ridge(self, first: str, second: str, *, tolerance: float = 0.05, n: int = 25) -> pd.DataFrame:
@@ -270,8 +272,7 @@ class Optimiser:
         for name in (first, second):
             if not isinstance(self._space[name], Numeric):
                 raise Refusal(f"{name} is a choice among names; a ridge runs along two numeric parameters")
-        situation = self._situation()
-        best = recommended(situation, self._rng(7))
+        situation, best = self._recommended()
         return ridge(situation, best, (first, second), tolerance=tolerance, n=n, rng=self._rng(9))
 
     @one_thread
@@ -286,8 +287,7 @@ class Optimiser:
             raise Refusal(f"the smallest worthwhile gain {smallest_worthwhile!r} must be a number of 0 or more")
         if not _is_number(bound) or not 0 < bound < 1:
             raise Refusal(f"the bound {bound!r} is a chance and must lie between 0 and 1, e.g. {STOP_BELOW}")
-        situation = self._situation()
-        best = recommended(situation, self._rng(7))
+        situation, best = self._recommended()
         return stopping(situation, best, smallest_worthwhile=smallest_worthwhile, bound=bound, rng=self._rng(10))
 
     @property
@@ -440,6 +440,13 @@ class Optimiser:
             self._slips,
             only or {},
         )
+
+    def _recommended(self) -> tuple[Situation, Floats]:
+        """What is known, and the recipe recommended by it: a whole search, made once for all that is asked of the answer."""
+        now = self._situation()
+        if self._best is None or not now.same_as(self._best[0]):
+            self._best = now, recommended(now, self._rng(7))
+        return now, self._best[1]
 
     def _feasible(self) -> Feasibility:
         history = self._history

@@ -42,6 +42,15 @@ class Situation:
         """Names of the objectives that are modelled."""
         return [objective.name for objective in self.goals.objectives if not objective.known]
 
+    def same_as(self, other: Situation) -> bool:
+        """Say whether another one was made from the very same beliefs, trials and trials under way."""
+        return (
+            self.beliefs is other.beliefs
+            and self.feasibility is other.feasibility
+            and np.array_equal(self.tried, other.tried)
+            and np.array_equal(self.pending, other.pending)
+        )
+
     def admitted(self, x: Floats) -> Floats:
         """Return those of m recipes whose names may be chosen now."""
         for column, names in self.only.items():
