@@ -190,6 +190,7 @@ def plot(campaign: str, what: str, output: Path | None) -> None:
     from flows.view import campaign_view
     from review import plots
 
+    plots.refuse_unknown(what)
     session = open_session(campaign, write=False)
     view, _ = campaign_view(session)
     drawn = plots.draw(view, what)

@@ -34,9 +34,18 @@ def draw(view: CampaignView, name: str) -> Plot:
     Raises:
         Refusal: no plot has this name.
     """
-    if name not in PLOTS:
-        raise Refusal(f"no plot is called {name!r}: {nearest(name, PLOTS)}")
+    refuse_unknown(name)
     return PLOTS[name](view)
 
 
-__all__ = ["PLOTS", "Plot", "draw", "draw_simulation"]
+def refuse_unknown(name: str) -> None:
+    """Refuse a plot that there is not: before a view is made, which may take long.
+
+    Raises:
+        Refusal: no plot has this name.
+    """
+    if name not in PLOTS:
+        raise Refusal(f"no plot is called {name!r}: {nearest(name, PLOTS)}")
+
+
+__all__ = ["PLOTS", "Plot", "draw", "draw_simulation", "refuse_unknown"]

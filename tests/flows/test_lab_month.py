@@ -189,3 +189,11 @@ def test_a_trial_is_shown_with_the_loading_that_its_cells_have(
     best = json.loads(run("status", path, "--json")[1])["best"]
     shown = trials_table(session, session.reader).set_index("trial_id")
     assert shown.loc["T0001", "loading_mg_cm2"] == pytest.approx(best["loading_mg_cm2"]) == pytest.approx(4.0)
+
+
+def test_a_plot_that_there_is_not_is_refused_before_anything_is_reckoned(
+    session: Session, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.view.campaign_view", lambda _: pytest.fail("the whole campaign was looked at first"))
+    code, _, refused = run("plot", session.loaded.path, "best_so_fat")
+    assert code == 1 and "did you mean best_so_far" in refused
