@@ -17,6 +17,7 @@ from campaign.space import SearchSpace
 from surrogate import candidates
 from surrogate.acquisition import hypervolume_gain
 from surrogate.feasibility import same
+from surrogate.front import claimed
 from surrogate.history import SAME_RECIPE
 from surrogate.replicate import NOTHING, worth_for_front, worth_of_knowing, worth_with_pending
 from surrogate.situation import Situation, costs
@@ -188,21 +189,36 @@ def _promise(x: Floats, margin: Floats) -> Pick:
 def disputed(situation: Situation) -> Pick | None:
     """Return the recipe of a flagged result, measured once, that is the best so far if the result is true.
 
-    Doubted, it teaches next to nothing, so that nothing else would ever come back to it: a discovery would be lost.
+    With several objectives: that adds most to the front. Doubted, it teaches next to nothing, so that nothing else would ever
+    come back to it: a discovery would be lost.
     """
-    if len(situation.goals.objectives) > 1 or not len(situation.tried):
+    if not len(situation.tried):
         return None
-    name = situation.wanted[0]
-    belief, p = situation.beliefs[name], situation.base.shape[1]
-    x, y = belief.process.data.x[:, :p], belief.process.data.y
-    doubted = belief.flagged & (y - situation.loss(name, x) > (belief.mean(x) - situation.loss(name, x)).max())
-    if not doubted.any():
+    claims = [_claims(situation, name) for name in situation.wanted]
+    x, worth = np.vstack([each for each, _ in claims]), np.concatenate([each for _, each in claims])
+    if not len(x):
         return None
-    x, y = x[doubted], y[doubted]
-    once = (same(x, belief.process.data.x[:, :p]).sum(axis=1) == 1) & ~same(x, situation.pending).any(axis=1)
-    open_ = once & ~situation.feasibility.hopeless(x) & situation.likely_admissible(x)
+    open_ = (
+        ~same(x, situation.pending).any(axis=1) & ~situation.feasibility.hopeless(x) & situation.likely_admissible(x)
+    )
     open_ &= situation.space.feasible(situation.space.restore(x))
-    return Pick(x[open_][int(np.argmax(y[open_]))], "check") if open_.any() else None
+    return Pick(x[open_][int(np.argmax(worth[open_]))], "check") if open_.any() else None
+
+
+def _claims(situation: Situation, name: str) -> tuple[Floats, Floats]:
+    """Return recipes of flagged results of one objective that would count if true, measured once, and for how much."""
+    belief, p = situation.beliefs[name], situation.base.shape[1]
+    x, y, flagged = belief.process.data.x[:, :p], belief.process.data.y, belief.flagged
+    if not flagged.any():
+        return x[:0], y[:0]
+    once = same(x[flagged], x).sum(axis=1) == 1
+    if len(situation.goals.objectives) > 1:
+        worth = claimed(situation, best_tried(situation), x[flagged], {name: y[flagged]})
+        counts = worth > 0.0
+    else:
+        worth = y[flagged]
+        counts = (y - situation.loss(name, x) > (belief.mean(x) - situation.loss(name, x)).max())[flagged]
+    return x[flagged][once & counts], worth[once & counts]
 
 
 def replicate(situation: Situation, finalists: Floats) -> Pick | None:

@@ -34,12 +34,7 @@ def reason(pick: Pick, situation: Situation, sign: float) -> str:
             worth + "." if np.isfinite(pick.gain) else "; every other recipe is tried."
         )
     if pick.kind == "check":
-        data = belief.process.data
-        read = float(belief.warp.back(data.y[(np.abs(data.x[:, : len(pick.x)] - x).max(axis=1) < 1e-6)])[0])
-        return (
-            f"Repeats a result that contradicts the others ({_short(sign * read, 4)} measured, {predicted}): an error, or the "
-            "best so far."
-        )
+        return _doubted(situation, x)
     tried = best_tried(situation)
     if not len(tried):
         if not belief.process.data.n:
@@ -68,6 +63,22 @@ def reason(pick: Pick, situation: Situation, sign: float) -> str:
         f"{pick.chance:.0%}, then by {_short(pick.gain, 3)} (doubting the belief {doubt:.2g} times as much as stated{why})"
     )
     return sentence + _test(situation, x, sign) + "."
+
+
+def _doubted(situation: Situation, x: np.ndarray) -> str:
+    """What was measured once, is not believed, and would count if it were true."""
+    several = len(situation.goals.objectives) > 1
+    for name in situation.wanted:
+        belief, sign = situation.beliefs[name], situation.goals.sign(name)
+        data = belief.process.data
+        here = np.abs(data.x[:, : x.shape[1]] - x).max(axis=1) < 1e-6
+        if (here & belief.flagged).any():
+            break
+    read = sign * float(belief.warp.back(data.y[here])[0])
+    mean, sd = (float(value[0]) for value in belief.summary(x, (0.5,))[:2])
+    measured = f"{f'{name} ' * several}{_short(read, 4)} measured, predicted {_short(sign * mean, 4)} ± {_short(sd, 2)}"
+    counts = "an addition to the front" if several else "the best so far"
+    return f"Repeats a result that contradicts the others ({measured}): an error, or {counts}."
 
 
 def _short(value: float, digits: int) -> str:

@@ -8,8 +8,9 @@ and subtracted from every draw. Conditions on outcomes are judged at both ends o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from campaign.parameter import Category
 from campaign.slip import read_slip
 from campaign.space import SearchSpace
 from surrogate.belief import Belief
+from surrogate.process import Process
 
 Floats = npt.NDArray[np.float64]
 POINTS = 32
@@ -41,6 +43,10 @@ class Slips:
 
     absolute: Mapping[str, float]
     relative: Mapping[str, float]
+    _known: WeakKeyDictionary[Process, dict[bytes, Floats]] = field(
+        default_factory=WeakKeyDictionary, repr=False, compare=False
+    )
+    """Shifts of recipes, once worked out, as long as what is believed stays the same: searches come back to most of them."""
 
     @classmethod
     def of(cls, risk: Mapping[str, float | str] | None, space: SearchSpace) -> Slips | None:
@@ -76,12 +82,21 @@ class Slips:
 
         Each is passed with the stated chance: what is lost of an outcome wanted high is the first.
         """
+        known, x = self._known.setdefault(belief.process, {}), np.ascontiguousarray(x)
+        keys = [row.tobytes() for row in x]
+        new = [i for i, key in enumerate(keys) if key not in known]
+        known.update(zip([keys[i] for i in new], self._worked_out(belief, space, x[new]), strict=True))
+        low, high = np.array([known[key] for key in keys]).reshape(len(x), 2).T
+        return low, high
+
+    def _worked_out(self, belief: Belief, space: SearchSpace, x: Floats) -> Floats:
+        """Return m x 2 shifts."""
         ends = [np.zeros((2, 0))]
         for part in np.split(x, range(AT_ONCE, len(x), AT_ONCE)):
             reached = belief.mean(self._mixed(space, part)).reshape(len(part), POINTS)
             ends.append(np.quantile(reached, (LEVEL, 1.0 - LEVEL), axis=1, method="hazen") - belief.mean(part))
         low, high = np.concatenate(ends, axis=1)
-        return np.minimum(low, 0.0), np.maximum(high, 0.0)
+        return np.stack([np.minimum(low, 0.0), np.maximum(high, 0.0)], axis=1)
 
     def _mixed(self, space: SearchSpace, x: Floats) -> Floats:
         """Return m encoded recipes each as mixed at `POINTS` slips, those of the first recipe first."""

@@ -46,11 +46,12 @@ def test_what_cannot_meet_the_conditions_is_not_repeated_for_the_front():
     assert not asked["reason"].iloc[0].startswith("Replicate")
 
 
-def test_a_flagged_result_that_would_be_the_best_is_measured_again_before_anything_else():
-    def peak(recipes, narrow):
-        x = recipes["x"].to_numpy(float)
-        return 10 + 6 * np.sin(2.5 * x) + 8 * narrow * np.exp(-(((x - 0.7) / 0.03) ** 2))
+def peak(recipes: pd.DataFrame, narrow: float) -> np.ndarray:
+    x = recipes["x"].to_numpy(float)
+    return 10 + 6 * np.sin(2.5 * x) + 8 * narrow * np.exp(-(((x - 0.7) / 0.03) ** 2))
 
+
+def test_a_flagged_result_that_would_be_the_best_is_measured_again_before_anything_else():
     for true in (True, False):
         opt = Optimiser({"x": (0.0, 1.0)}, seed=0)
         x = pd.DataFrame({"x": np.append(np.linspace(0.03, 0.99, 9), 0.7)})
@@ -63,3 +64,23 @@ def test_a_flagged_result_that_would_be_the_best_is_measured_again_before_anythi
         assert (opt.recommend()["mean"].iloc[0] > 20) == true
         asked = opt.ask(1)
         assert asked["x"].iloc[0] != pytest.approx(0.7, abs=1e-6), "twice is enough"
+
+
+@pytest.mark.parametrize("at", [0.7, 0.06])
+def test_a_flagged_result_that_would_add_to_the_front_is_measured_again_with_several_objectives(at):
+    """Beside a capacity with a spike at 0.7 there is a loss, flat but for one reading: a high one adds nothing to the front."""
+    opt = Optimiser({"x": (0.0, 1.0)}, {"loss": "min", "capacity": "max"}, seed=0)
+    x = pd.DataFrame({"x": np.append(np.linspace(0.03, 0.99, 9), at)})
+    noise = 0.1 * np.random.default_rng(0).normal(size=(2, 10))
+    loss = 5 + 3 * x["x"] + noise[0] + np.where((x["x"] == at) & (at != 0.7), 4.0, 0.0)
+    opt.tell(x, pd.DataFrame({"loss": loss, "capacity": peak(x, 1) + noise[1]}))
+    assert opt.flagged.tolist() == [False] * 9 + [True]
+    asked = opt.ask(1, explain=True)
+    again = asked["reason"].iloc[0].startswith("Repeats a result that contradicts the others (capacity 2")
+    assert again == (at == 0.7)
+    if again:
+        assert (
+            asked["x"].iloc[0] == pytest.approx(0.7, abs=1e-6) and "an addition to the front" in asked["reason"].iloc[0]
+        )
+        opt.tell(asked[["x"]], pd.DataFrame({"loss": [7.1], "capacity": peak(asked, 0)}))
+        assert opt.ask(1)["x"].iloc[0] != pytest.approx(0.7, abs=1e-6), "twice is enough"

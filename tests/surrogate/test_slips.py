@@ -91,3 +91,23 @@ def test_where_settings_slip_the_front_keeps_its_bounds_as_mixed(goal):
     assert (sign * front["fade"]).max() <= 40.05 and (sign * front["fade"]).max() > 37
     asked = opt.ask(3)
     assert (opt.chance_met(asked) > 0.05).all()
+
+
+def test_what_slips_cost_a_recipe_is_looked_at_once():
+    """A search comes back to its recipes, for conditions again and again, and 32 mixes of each are asked of the prior."""
+    asked: list[np.ndarray] = []
+
+    def prior(recipes: pd.DataFrame) -> np.ndarray:
+        asked.append(recipes[list(SPACE)].to_numpy())
+        return capacity(recipes["active_wt_pct"].to_numpy())
+
+    risk = {"active_wt_pct": 0.5, "speed_rpm": "2%"}
+    opt = Optimiser(SPACE, {"capacity": "max"}, constraints=["kept >= 60"], prior={"capacity": prior}, risk=risk, seed=1)
+    recipes = opt.space.sample(8, seed=1)
+    noise = np.random.default_rng(1).normal(0, 1, 8)
+    opt.tell(recipes, pd.DataFrame({"capacity": capacity(recipes["active_wt_pct"]) + noise, "kept": 62 + 4 * noise}))
+    opt.recommend()
+    asked.clear()
+    opt.stopping(1.0)
+    rows = np.vstack(asked) if asked else np.zeros((0, 2))
+    assert len(rows) < 1.5 * len(np.unique(rows, axis=0).round(9)), "mixes of one recipe were asked for again"
