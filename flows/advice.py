@@ -229,10 +229,10 @@ def _make_room(
     room: int,
 ) -> dict[Any, Advice]:
     """Stop the weakest cells, then those beside which a fresh cell tells more a channel-day than their running on."""
-    weak = sorted((cell for cell in cells if shares[cell.number] < WEAK), key=lambda c: shares[c.number])
+    weak = {c.number: why for c in cells if (why := _weak(shares[c.number], best[c.number]))}
     stopped = {
-        c.number: _stopped(found[c.number], f"less than {_of(WEAK, best[c.number])}, and a batch waits for a channel")
-        for c in weak[:room]
+        number: _stopped(found[number], f"{weak[number]}, and a batch waits for a channel")
+        for number in sorted(weak, key=lambda number: shares[number])[:room]
     }
     cells = [cell for cell in cells if cell.number not in stopped]
     top = max((shares[cell.number] for cell in cells), default=0.0)
@@ -254,6 +254,16 @@ def _make_room(
         why = f"a batch waits for a channel, and a fresh cell of such a recipe tells {more}"
         stopped[number] = _stopped(found[number], why)
     return stopped
+
+
+def _weak(share: float, best: Best) -> str:
+    """Say why a cell gives its channel to a batch that waits, nothing if it does not for that."""
+    if share < WEAK:
+        return f"less than {_of(WEAK, best)}"
+    # The likeliest to meet the conditions is seen to its end; of others that hardly can a fresh recipe is worth more.
+    if best.likeliest is not None and best.met < best.likeliest < HOPELESS:
+        return f"less than {HOPELESS:.0%}, as of all that run"
+    return ""
 
 
 def _stopped(said: Advice, why: str) -> Advice:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CHANCE = "chance_of_being_best"
 CURVES = 64
 """Recipes whose simulated curves start the laws."""
-RULES = "2"
+RULES = "3"
 """Another number whenever the rules of advice change, so that what was advised by the older ones no longer stands."""
 LOOKS_LIKE = {"planned": "mixing", "running": "running", "stopped": "stopped", "completed": "ended", "failed": "died"}
 

@@ -8,7 +8,7 @@ import pytest
 
 from campaign.recipe import complete
 from campaign.space import SearchSpace
-from campaign.spec import Lab, Objective
+from campaign.spec import Lab, Objective, OutcomeBound
 from flows.advice import WEAK
 from flows.early_evidence import NOISE_SD, Seen, needed_cycle
 from flows.rehearsal_calendar import Bench, play
@@ -217,6 +217,17 @@ def test_a_weak_cell_gives_way_to_a_batch_that_waits_and_only_then():
     stopped = [a for a in product().advise([*known, *running], wanted=2) if a.stop]
     assert [a.number for a in stopped] == [3, 4]
     assert all(a.chance_best < WEAK and "less than 10%, and a batch waits" in a.reason for a in stopped)
+
+
+def test_where_no_cell_is_likely_to_meet_the_conditions_all_but_the_likeliest_give_way():
+    bound = OutcomeBound(outcome="retention_cycle_100_pct", at_least=99.0)
+    made = Product(replace(question(), bounds=(bound,)), seed=1)
+    ended = [cell(10 + k, t, 100, "ended") for k, t in enumerate((9.0, 9.5, 10.0, 10.5, 11.0, 11.5))]
+    running = [cell(1, 9.2, 60), cell(2, 9.7, 60), cell(3, 10.2, 60), cell(4, 10.7, 60)]
+    assert not any(a.stop for a in made.advise([*ended, *running]))
+    stopped = [a for a in made.advise([*ended, *running], wanted=2) if a.stop]
+    assert len(stopped) == 2 and 1 not in [a.number for a in stopped]
+    assert all("a batch waits for a channel" in a.reason and a.chance_best < 0.02 for a in stopped)
 
 
 def test_the_cycle_that_an_objective_needs():
