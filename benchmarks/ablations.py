@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
@@ -41,13 +42,12 @@ def variant(stage: Any, name: str, seed: int) -> Any:
     """The product with one part off."""
     from flows.rehearsal_product import Product, Switches
 
-    prior, curves, descriptors = stage.prior, stage.curves, dict(stage.question.space.descriptors)
+    priors, curves, descriptors = stage.priors, stage.curves, dict(stage.question.space.descriptors)
     question = stage.question
     if name == "prior off":
-        prior, curves = None, ()
+        priors, curves = {}, ()
     if name == "one draw":
-        whole = stage.prior
-        prior = lambda recipes: whole(recipes).mean(axis=0)  # noqa: E731 - one use
+        priors = {outcome: partial(_mean, whole) for outcome, whole in priors.items()}
     if name == "descriptors off":
         question, descriptors = replace(question, space=replace(question.space, descriptors={})), {}
     switches = Switches(
@@ -58,13 +58,18 @@ def variant(stage: Any, name: str, seed: int) -> Any:
     return Product(
         question,
         materials=stage.materials,
-        prior=prior,
+        priors=priors,
         curves=curves,
         descriptors=descriptors,
         seed=seed,
         lab=stage.spec.lab,
         switches=switches,
     )
+
+
+def _mean(whole: Any, recipes: pd.DataFrame) -> Any:
+    """The mean draw of an ensemble."""
+    return whole(recipes).mean(axis=0)
 
 
 def run(task: tuple[str, str, int, int, int | None, str, str | None]) -> dict[str, Any]:

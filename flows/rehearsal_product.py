@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ class Product:
         question: Question,
         *,
         materials: Materials | None = None,
-        prior: Callable[[pd.DataFrame], Floats] | None = None,
+        priors: Mapping[str, Callable[[pd.DataFrame], Floats]] = MappingProxyType({}),
         curves: Sequence[Floats] = (),
         descriptors: Mapping[str, pd.DataFrame] | None = None,
         seed: int = 0,
@@ -73,7 +74,7 @@ class Product:
         Args:
             question: what is asked.
             materials: for deriving outcomes.
-            prior: the physics' ensemble.
+            priors: the physics' ensemble of each outcome that trials teach; of those without nothing is known before.
             curves: the physics' draws of whole curves.
             descriptors: of the names.
             seed: of the choices.
@@ -92,7 +93,7 @@ class Product:
             question.space, question.conditions, question.outcomes, materials=materials, curves=curves
         )
         self.last_cycle = self.early.last_cycle
-        self._prior, self._seed, self._descriptors = prior, seed, descriptors or {}
+        self._priors, self._seed, self._descriptors = priors, seed, descriptors or {}
         self._switches, self._stop_when, self._risk = switches, stop_when, risk
         self.recommended: Mapping[str, Any] | None = None
         """What it recommended last."""
@@ -240,7 +241,7 @@ class Product:
             space,
             {self._goal.outcome: self._goal.goal} if self._bounds else self._goal.goal,
             constraints=self._bounds,
-            prior=self._prior,
+            prior=(self._priors or None) if self._bounds else self._priors.get(self._goal.outcome),
             seed=self._seed,
             descriptors=self._descriptors or None,
             cost=self._cost,

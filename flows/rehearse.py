@@ -22,6 +22,7 @@ from campaign import quantity, recipe
 from campaign.errors import Refusal
 from campaign.materials import Materials
 from campaign.spec import CampaignSpec, LoadedCampaign, load_spec
+from flows import goals
 from flows import settings as machine
 from flows.early_evidence import Seen
 from flows.rehearsal_calendar import WEEK, Bench, play
@@ -197,21 +198,28 @@ class Stage:
 
     def __init__(self, setting: Setting) -> None:
         from models.physics_prior import DRAWS
-        from models.virtual_lab_prior import ensemble_prior, simulated_curves
+        from models.virtual_lab_prior import ensemble_priors, simulated_curves
 
         self.setting = setting
         self.spec, self.materials, self.question = read_question(setting.campaign)
         self.last_cycle = last_cycle(self.question)
-        self.prior: PriorFunction | None = None
+        self.priors: Mapping[str, PriorFunction] = {}
         self.curves: Sequence[Floats] = ()
         if self.spec.prior == "physics":
             kept = machine.load(Path(setting.campaign)).data_dir / "prior" / f"{self.spec.campaign}-rehearsal"
-            self.prior = ensemble_prior(
-                self.question, draws=DRAWS, seed=self.spec.seed, materials=self.materials, keep=kept
+            question = self.question
+            learned = goals.learned(question.outcomes, question.space.names, question.conditions)
+            self.priors = ensemble_priors(
+                question, learned, draws=DRAWS, seed=self.spec.seed, materials=self.materials, keep=kept
             )
             self.curves = simulated_curves(
                 self.question, cycles=self.last_cycle, seed=self.spec.seed, materials=self.materials
             )
+
+    @property
+    def prior(self) -> PriorFunction | None:
+        """The physics' ensemble of the objective."""
+        return self.priors.get(self.question.objective.outcome)
 
     def lab(self, seed: int) -> OpenLab:
         """One lab of the setting's level."""
@@ -228,7 +236,7 @@ class Stage:
         return Product(
             self.question,
             materials=self.materials,
-            prior=self.prior,
+            priors=self.priors,
             curves=self.curves,
             descriptors=dict(self.question.space.descriptors),
             seed=seed,

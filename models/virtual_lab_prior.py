@@ -1,7 +1,8 @@
-"""The physics as prior knowledge for many rehearsals at once: its ensemble on a grid, and joint draws of whole curves."""
+"""The physics as prior knowledge for many rehearsals at once: its ensembles on a grid, and joint draws of whole curves."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -18,21 +19,27 @@ from models.virtual_lab import Question
 CURVE_DRAWS, CURVE_RECIPES = 24, 12
 
 
-def ensemble_prior(
-    question: Question, *, draws: int, seed: int, materials: Materials | None = None, keep: Path | None = None
-) -> PriorFunction:
-    """Return the physics' ensemble of the objective as a function of recipes, draws x n.
+def ensemble_priors(
+    question: Question,
+    outcomes: Sequence[str],
+    *,
+    draws: int,
+    seed: int,
+    materials: Materials | None = None,
+    keep: Path | None = None,
+) -> Mapping[str, PriorFunction]:
+    """Return the physics' ensemble of each outcome as a function of recipes, draws x n.
 
     Args:
-        question: space, conditions and objective.
+        question: space, conditions and what is wanted.
+        outcomes: those that trials teach.
         draws: how many simulators.
         seed: of the draws.
         materials: our tables and a lab's own rows.
         keep: folder for its grid (`models.prior_grid`); None keeps none.
     """
-    name = question.objective.outcome
     ensemble = ensemble_in_parts(question.designs, draws=draws, seed=seed, materials=materials)
-    return tabulated(question.space, ensemble, [name], keep=keep)[name]
+    return tabulated(question.space, ensemble, outcomes, keep=keep)
 
 
 def simulated_curves(

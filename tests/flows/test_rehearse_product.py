@@ -219,6 +219,26 @@ def test_a_weak_cell_gives_way_to_a_batch_that_waits_and_only_then():
     assert all(a.chance_best < WEAK and "less than 10%, and a batch waits" in a.reason for a in stopped)
 
 
+def test_what_is_bounded_is_foreseen_by_the_physics_in_a_rehearsal_too():
+    """Of two hills of the objective the higher one is where the physics says that the condition is broken."""
+
+    def hills(recipes: pd.DataFrame) -> np.ndarray:
+        t = recipes["time_h"].to_numpy(float)
+        told = 4 * np.exp(-((t - 3) ** 2)) + 6 * np.exp(-((t - 9) ** 2))
+        return told * np.linspace(0.9, 1.1, 16)[:, None]
+
+    def kept(recipes: pd.DataFrame) -> np.ndarray:
+        return 95 - 5 * recipes["time_h"].to_numpy(float) + np.linspace(-3.0, 3.0, 16)[:, None]
+
+    bounds = (OutcomeBound(outcome="retention_cycle_100_pct", at_least=70.0),)
+    priors = {OUTCOME: hills, "retention_cycle_100_pct": kept}
+    first = {
+        name: Product(replace(question(), bounds=bounds), priors=told, seed=1).next([], free=8)["time_h"]
+        for name, told in (("both", priors), ("objective", {OUTCOME: hills}))
+    }
+    assert first["both"] < 5 < first["objective"]
+
+
 def test_where_no_cell_is_likely_to_meet_the_conditions_all_but_the_likeliest_give_way():
     bound = OutcomeBound(outcome="retention_cycle_100_pct", at_least=99.0)
     made = Product(replace(question(), bounds=(bound,)), seed=1)
