@@ -12,7 +12,7 @@ import pandas as pd
 from campaign.errors import Refusal
 from campaign.recipe import PROTOCOL_COLUMNS, RECIPE_COLUMNS
 from campaign.trial import MEASURED
-from flows import evidence
+from flows import batches, evidence
 from flows.session import Session
 from store import Reader
 
@@ -76,6 +76,7 @@ def measured_rows(reader: Reader, session: Session) -> pd.DataFrame:
     results = results[results["trial"].isin(trials.index) & ~results["provenance"].eq(evidence.PREDICTED)]
     scalars = results[
         [
+            "subject",
             "trial",
             "observable",
             "cycle",
@@ -92,6 +93,7 @@ def measured_rows(reader: Reader, session: Session) -> pd.DataFrame:
     cycles = cycles[cycles["discharge_areal_capacity_mAh_cm2"].notna()]
     capacities = pd.DataFrame(
         {
+            "subject": cycles["subject"],
             "trial": cycles["trial"],
             "observable": evidence.CAPACITY,
             "cycle": cycles["cycle"].astype(float),
@@ -104,7 +106,9 @@ def measured_rows(reader: Reader, session: Session) -> pd.DataFrame:
     parts = [part for part in (scalars, capacities) if len(part)]
     rows = pd.concat(parts, ignore_index=True) if parts else scalars
     columns = [name for name in (*RECIPE_COLUMNS, *PROTOCOL_COLUMNS) if name not in ("mixer", "cycles")]
-    rows = rows.join(trials[columns], on="trial").rename(columns={"trial": "id"})
+    owner = rows.drop_duplicates("subject").set_index("subject")["trial"]
+    recipes = batches.as_mixed(reader, session.name, trials, owner)[columns]
+    rows = rows.join(recipes, on="subject").drop(columns="subject").rename(columns={"trial": "id"})
     # Published rows say how they may be used (`flows.history`); what the lab measured itself is fitted.
     said = rows["provenance"].astype(str).str.extract(r"\buse (\w+)")[0]
     return rows.assign(use=said.fillna("fit"))

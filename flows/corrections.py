@@ -14,6 +14,7 @@ from campaign.errors import Refusal
 from campaign.names import nearest
 from campaign.recipe import PROTOCOL_COLUMNS, RECIPE_COLUMNS, TEXT_COLUMNS, complete
 from campaign.trial import SubjectId, Trial, read_id
+from flows import batches
 from flows.intake import cells, standing, times, whose
 from flows.intake import done as really
 from flows.people import Act
@@ -184,7 +185,7 @@ def _amend_mix(session: Session, mix: SubjectId, values: Mapping[str, Any], act:
     trial = session.ledger.trial(mix.trial)
     notes = really.check(trial, values, session.space.parameters, place=str(mix))
     if done:
-        _refuse_no_recipe(trial, done, str(mix))
+        _refuse_no_recipe(batches.own(session.ledger, trial, mix), done, str(mix))
         changes[str(mix)]["recipe_done"] = json.loads(row["recipe_done"] or "{}") | done
         changes[mix.trial]["recipe_done"] = dict(trial.recipe_done or {}) | done
     if "mixed_at" in values:
@@ -235,7 +236,12 @@ def _amend_trial(session: Session, name: str, values: Mapping[str, Any], act: Ac
     new |= {"recipe_done": dict(trial.recipe_done or {}) | done} if done else {}
     new |= {"protocol": dict(trial.protocol) | protocol} if protocol else {}
     new |= {"provenance": dict(trial.provenance) | told} if told else {}
-    session.ledger.amend(subjects={name: new}, why=str(act.why), key=key, at=act.at, by=act.by)
+    subjects = {name: new}
+    mixes = session.ledger.mixes(session.name)
+    for mix, row in mixes[mixes["trial"].eq(name) & ~mixes["state"].eq(batches.PLANNED)].iterrows():
+        if done:  # what is said of the whole trial is said of each batch: another one that comes later is not meant
+            subjects[str(mix)] = {"recipe_done": json.loads(row["recipe_done"] or "{}") | done}
+    session.ledger.amend(subjects=subjects, why=str(act.why), key=key, at=act.at, by=act.by)
     return notes
 
 

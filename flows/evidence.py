@@ -16,6 +16,7 @@ import pandas as pd
 from campaign import outcome, quantity, recipe
 from campaign.spec import CampaignSpec, Range
 from campaign.trial import MEASURED, SIMULATED
+from flows import batches
 from flows.session import Session
 from store import Reader
 
@@ -104,15 +105,15 @@ def outcomes(reader: Reader, session: Session) -> pd.DataFrame:
     rows = record(reader, session.name)
     scalars = _scalar_outcomes(reader.results(session.name))
     subjects = pd.concat([rows[["subject", "trial"]], scalars[["subject", "trial"]]]).drop_duplicates("subject")
-    designs = complete_designs(trials.reindex(subjects["trial"])).set_axis(subjects["subject"].to_numpy())
+    owner = subjects.set_index("subject")["trial"]
+    designs = complete_designs(batches.as_mixed(reader, session.name, trials, owner))
     designs[LOADING] = own_loading(reader.cells(session.name), designs)
     cycles = sorted({*outcome.STANDARD_CYCLES, *_cycles_wanted(session.spec)})
     derived = outcome.derive(rows.rename(columns={"subject": "design"}), designs, session.materials, cycles=cycles)
     wide = scalars.pivot_table(index="subject", columns="column", values="value", aggfunc="last")
     table = derived.join(wide[[name for name in wide if name not in derived]])
-    head = subjects.set_index("subject")["trial"]
     return table.assign(
-        trial=head, evaluator=head.map(trials["evaluator"]), state=head.map(trials["state"])
+        trial=owner, evaluator=owner.map(trials["evaluator"]), state=owner.map(trials["state"])
     ).rename_axis("subject")
 
 
@@ -138,7 +139,7 @@ def learnable(reader: Reader, session: Session) -> Evidence:
     """Gather what the chooser learns from: trials of this campaign's evaluator, and measured history where the spec says so.
 
     History counts where it lies in the space and under the protocol of the campaign and has measured what is wanted;
-    the campaign's own trials count as they were really mixed and loaded, also outside the bounds.
+    the campaign's own trials count as they were really mixed and loaded, each cell as its own batch was, also outside the bounds.
     """
     trials = reader.trials(session.name)
     own = trials["evaluator"].eq(session.spec.evaluator)
@@ -155,7 +156,7 @@ def learnable(reader: Reader, session: Session) -> Evidence:
     names = [str(name) for name in found["trial"]]
     values = found[wanted].astype(float).reset_index(drop=True)
     usable.loc[failed, LOADING] = as_tested(usable.loc[failed], reader, session)[LOADING]
-    recipes = usable.loc[names, list(session.spec.space)].set_axis(found.index)
+    recipes = batches.as_mixed(reader, session.name, usable, found["trial"])[list(session.spec.space)]
     if LOADING in recipes:
         recipes[LOADING] = own_loading(reader.cells(session.name), recipes)
     return Evidence(
@@ -208,14 +209,16 @@ def _scalar_outcomes(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def as_tested(trials: pd.DataFrame, reader: Reader, session: Session) -> pd.DataFrame:
-    """Trials with the loading that their cells really have, in the mean, where loading is varied and any is known."""
-    if LOADING not in session.spec.space or trials.empty:
-        return trials
+    """Trials with the settings that their cells really have, in the mean: as their batches were mixed, and as they are loaded."""
     cells = reader.cells(session.name)
-    cells = cells[~cells["state"].eq("excluded")]
-    known = own_loading(cells, trials.reindex(cells["trial"]).set_axis(cells.index))
-    mean = known.groupby(cells["trial"]).mean().reindex(trials.index)
-    return trials.assign(**{LOADING: mean.fillna(trials[LOADING])})
+    cells = cells[~cells["state"].eq("excluded") & cells["trial"].isin(trials.index)]
+    if cells.empty:
+        return trials
+    known = batches.as_mixed(reader, session.name, trials, cells["trial"])
+    known[LOADING] = own_loading(cells, known)
+    varied = [name for name, item in session.spec.space.items() if isinstance(item, Range)]
+    mean = known[varied].astype(float).groupby(cells["trial"]).mean().reindex(trials.index)
+    return trials.assign(**{name: mean[name].fillna(trials[name]) for name in varied})
 
 
 def own_loading(cells: pd.DataFrame, designs: pd.DataFrame) -> pd.Series:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from campaign import outcome, quantity
-from flows import evidence, goals
+from flows import batches, evidence, goals
 from flows.session import Session, now, who
 from store import Reader
 
@@ -48,7 +48,9 @@ def cells(session: Session, reader: Reader) -> list[Seen]:
     record = reader.cycling(session.name)
     record = record[record["evaluator"].eq("lab")]
     powder = powder_results(reader, session.name)
-    loading = evidence.own_loading(table, trials.reindex(table["trial"]).set_axis(table.index))
+    owners = reader.mixes(session.name)["trial"]
+    mixed = batches.as_mixed(reader, session.name, trials, pd.concat([table["trial"], owners]))
+    loading = evidence.own_loading(table, mixed)
     seen = []
     for row, cell in table.iterrows():
         name = str(row)
@@ -56,17 +58,16 @@ def cells(session: Session, reader: Reader) -> list[Seen]:
         if trial is None or trial["evaluator"] != "lab" or "excluded" in (trial["state"], cell["state"]):
             continue
         mine = record[record["subject"].eq(name)].set_index("cycle")["discharge_areal_capacity_mAh_cm2"]
-        recipe = {varied: trial[varied] for varied in session.spec.space}
+        recipe = {varied: mixed.loc[name, varied] for varied in session.spec.space}
         own = {"loading_mg_cm2": float(loading[name])}
         recipe |= {column: value for column, value in own.items() if column in recipe}
         readings = {**powder.get(cell["trial"], {}), **powder.get(cell["mix"], {}), **powder.get(name, {})}
         seen.append(Seen(name, recipe, readings, unbroken(mine), LOOKS_LIKE[cell["state"]], own))
-    owners = reader.mixes(session.name)["trial"]
     for name in waiting_mixes(reader, session.name):
         trial = trials.loc[owners[name]]
         readings = {**powder.get(owners[name], {}), **powder.get(name, {})}
         if readings and trial["evaluator"] == "lab":
-            recipe = {varied: trial[varied] for varied in session.spec.space}
+            recipe = {varied: mixed.loc[name, varied] for varied in session.spec.space}
             seen.append(Seen(name, recipe, readings, np.zeros(0), "mixing"))
     return _powder_once(seen, table["mix"]) if "loading_mg_cm2" in session.spec.space else seen
 

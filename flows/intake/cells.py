@@ -13,6 +13,7 @@ import pandas as pd
 from campaign import materials
 from campaign.errors import Refusal
 from campaign.trial import OPEN, Trial, read_id
+from flows import batches
 from flows.session import Session
 from ingest import CellFacts
 from ingest.checks import HIGH_SHARE, MAX_CE, MAX_THEORY
@@ -28,7 +29,7 @@ AREAL = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell as the ledger has it; `state` None where the ledger has not heard of it."""
+    """One cell as the ledger has it, its trial as its own batch was mixed; `state` None where it has not heard of the cell."""
 
     id: str
     state: str | None
@@ -56,7 +57,7 @@ def cell_of(session: Session, name: str) -> Cell:
 
 def known(ledger: Ledger, name: str) -> Cell:
     """Read one cell of any campaign of the ledger."""
-    trial = ledger.trial(name)
+    trial = batches.own(ledger, ledger.trial(name), read_id(name))
     cells = ledger.cells(trial.campaign)
     if name not in cells.index:
         return Cell(name, None, None, None, {}, trial)
@@ -240,24 +241,29 @@ def tell(ledger: Ledger, cell: str, new: Mapping[str, Any], *, key: str, by: str
 
 
 def share_follows(ledger: Ledger, name: str, *, by: str, at: datetime) -> None:
-    """Reckon again what was given per gram of composite, where the trial's share of active is another by now. Repeatable."""
+    """Reckon again what was given per gram of composite, where the batch's share of active is another by now. Repeatable."""
     trial = ledger.trial(name)
-    share = number(trial.recipe.get("active_wt_pct"))
     standing = ledger.cycling(trial.campaign, with_excluded=True)
     mine = standing[standing["trial"].eq(trial.id)]
+    shares = {
+        str(subject): number(batches.own(ledger, trial, read_id(str(subject))).recipe.get("active_wt_pct"))
+        for subject in mine["subject"].unique()
+    }
+    share = mine["subject"].map(shares).astype(float)
     was = mine["flags"].astype("string").str.extract(r"of composite with (\S+) wt% active")[0].astype(float)
-    stale = was.notna() & ((was - (share or 0.0)).abs() > 1e-6)
-    if not share or not stale.any():
+    stale = was.notna() & share.gt(0) & ((was - share).abs() > 1e-6)
+    if not stale.any():
         return
-    old = mine[stale]
+    old, was, share = mine[stale], was[stale], share[stale]
     rows = old[["subject", "cycle", "partial", "file"]].copy()
     for column in (*AREAL, *AREAL.values()):
-        rows[column] = old[column] * was[stale] / share
+        rows[column] = old[column] * was / share
     rows["flags"] = [
-        text.replace(f"with {before:.9g} wt%", f"with {share:.9g} wt%")
-        for text, before in zip(old["flags"], was[stale], strict=True)
+        text.replace(f"with {before:.9g} wt%", f"with {after:.9g} wt%")
+        for text, before, after in zip(old["flags"], was, share, strict=True)
     ]
-    why = f"given per gram of composite; its share of active is {share:.6g} wt%"
+    now = ", ".join(f"{value:.6g}" for value in sorted(set(share)))
+    why = f"given per gram of composite; its share of active is {now} wt%"
     ledger.amend(cycling=rows, why=why, key=f"share {trial.id} after {ledger.seq}", at=at, by=by)
 
 

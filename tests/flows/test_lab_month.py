@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from lab_kit import AREA, CAMPAIGN, DECISION, capacity_csv, cycler_csv, lab
+from lab_kit import AREA, CAMPAIGN, DECISION, MASS, capacity_csv, cycler_csv, lab
 
 from campaign.errors import Refusal
-from flows import choose, people
+from flows import choose, evidence, people, under_test
 from flows.answer import answer
 from flows.people import Act
 from flows.session import Session, now, open_session
@@ -197,3 +197,45 @@ def test_a_plot_that_there_is_not_is_refused_before_anything_is_reckoned(
     monkeypatch.setattr("flows.view.campaign_view", lambda _: pytest.fail("the whole campaign was looked at first"))
     code, _, refused = run("plot", session.loaded.path, "best_so_fat")
     assert code == 1 and "did you mean best_so_far" in refused
+
+
+# ---- batches of one trial --------------------------------------------------------------------------------------------
+def test_each_cell_is_learned_from_as_its_own_batch_was_mixed(session: Session, run: Run, tmp_path: Path) -> None:
+    """The second batch's recipe was taken for that of the first batch's cells too."""
+    assert "time_h 4.5" in run("mixed", "T0001", "--time-h", "4.5")[1]
+    run("mixed", "T0001-M2", "--time-h", "4.75")
+    run("mixed", "T0001-M3")
+    for name, q in ((CELL, 4.0), ("T0001-M2-C1", 4.1), ("T0001-M3-C1", 4.2)):
+        cell(session, tmp_path, name, q)
+    mixed = {4.0: 4.5, 4.1: 4.75, 4.2: 3.0}
+    known = evidence.learnable(session.reader, session)
+    gave = known.values["discharge_capacity_cycle_20_mAh_g_composite"]
+    assert known.recipes["time_h"].iloc[gave.argsort()].to_list() == list(mixed.values())
+    seen = {str(cell.number): cell.recipe["time_h"] for cell in under_test.cells(session, session.reader)}
+    assert seen == {CELL: 4.5, "T0001-M2-C1": 4.75, "T0001-M3-C1": 3.0}
+    mean = sum(mixed.values()) / 3
+    assert trials_table(session, session.reader).set_index("trial_id").loc["T0001", "time_h"] == pytest.approx(mean)
+    assert json.loads(run("status", session.loaded.path, "--json")[1])["best"]["time_h"] == pytest.approx(mean)
+    # What is said of the whole trial is said of all its batches; of one batch, of that one.
+    run("amend", session.loaded.path, "T0001", "--set", "speed_rpm=1450", "--why", "dial")
+    run("amend", session.loaded.path, "T0001-M1", "--set", "time_h=4.25", "--why", "typo")
+    again = evidence.learnable(session.reader, session).recipes
+    assert set(again["speed_rpm"]) == {1450.0} and sorted(again["time_h"]) == [3.0, 4.25, 4.75]
+
+
+def test_a_capacity_per_gram_of_composite_is_that_of_its_own_batch(session: Session, run: Run, tmp_path: Path) -> None:
+    """Another share of active in the second batch made all capacities per area of the first batch others."""
+    run("mixed", "T0001")
+    people.start(
+        session.ledger, CELL, Act("Ada", now()), channel=None, facts={"area_cm2": AREA, "active_mass_mg": MASS}
+    )
+    file = tmp_path / f"{CELL}.csv"
+    file.write_text("cycle,discharge capacity (mAh/g composite)\n" + "\n".join(f"{n},200" for n in range(1, 21)))
+    take_in(session, file, by="Ada")
+    before = session.ledger.cycling("bench")["discharge_areal_capacity_mAh_cm2"].to_list()
+    weighed = {"active": 0.6, "sse": 1.0, "carbon": 0.4}
+    _, said, _ = run("mixed", "T0001-M2", *(f"--weighed-{part}-g={mass}" for part, mass in weighed.items()))
+    assert "active_wt_pct 30" in said
+    assert before == session.ledger.cycling("bench")["discharge_areal_capacity_mAh_cm2"].to_list()
+    table = evidence.outcomes(session.reader, session)
+    assert table.loc[CELL, "discharge_capacity_cycle_20_mAh_g_composite"] == pytest.approx(200.0)
