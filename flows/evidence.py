@@ -141,16 +141,9 @@ def learnable(reader: Reader, session: Session) -> Evidence:
     History counts where it lies in the space and under the protocol of the campaign and has measured what is wanted;
     the campaign's own trials count as they were really mixed and loaded, each cell as its own batch was, also outside the bounds.
     """
-    trials = reader.trials(session.name)
-    own = trials["evaluator"].eq(session.spec.evaluator)
-    history = trials["evaluator"].isin(session.spec.learn_from) & _in_space(trials, session.spec)
-    # A trial that this campaign asked for answers its question however it was weighed; one from elsewhere must match.
-    asked = own & trials["planned"].astype(bool)
-    usable = trials[asked | ((own | history) & _same_conditions(trials, session.spec))].copy()
+    usable = _usable(reader, session)
     wanted = wanted_outcomes(session.spec)
-    table = outcomes(reader, session)
-    found = table[table["trial"].isin(usable.index)].reindex(columns=["trial", *wanted])
-    found = found.dropna(subset=wanted, how="any")
+    found = _measured(reader, session, usable).dropna(subset=wanted, how="any")
     failed = usable.index[usable["state"].eq("failed") & ~usable.index.isin(found["trial"])]
     found = pd.concat([found, pd.DataFrame({"trial": failed}).reindex(columns=found.columns)]) if len(failed) else found
     names = [str(name) for name in found["trial"]]
@@ -167,6 +160,32 @@ def learnable(reader: Reader, session: Session) -> Evidence:
         se=pd.DataFrame(np.nan, index=values.index, columns=wanted),
         settled=frozenset(names),
     )
+
+
+def half_known(reader: Reader, session: Session) -> pd.DataFrame:
+    """Cells and trials of the campaign's own of which trials have taught some wanted outcomes, and not all: `trial`, outcomes."""
+    usable = _usable(reader, session)
+    usable = usable[usable["evaluator"].eq(session.spec.evaluator) & ~usable["state"].isin(["failed", "excluded"])]
+    found = _measured(reader, session, usable)
+    wanted = wanted_outcomes(session.spec)
+    taught = [name for name in wanted if name not in outcome.RECIPE_OUTCOMES]
+    return found[found[taught].notna().any(axis=1) & found[wanted].isna().any(axis=1)]
+
+
+def _usable(reader: Reader, session: Session) -> pd.DataFrame:
+    """Trials that may be learned from once something is measured of them."""
+    trials = reader.trials(session.name)
+    own = trials["evaluator"].eq(session.spec.evaluator)
+    history = trials["evaluator"].isin(session.spec.learn_from) & _in_space(trials, session.spec)
+    # A trial that this campaign asked for answers its question however it was weighed; one from elsewhere must match.
+    asked = own & trials["planned"].astype(bool)
+    return trials[asked | ((own | history) & _same_conditions(trials, session.spec))].copy()
+
+
+def _measured(reader: Reader, session: Session, usable: pd.DataFrame) -> pd.DataFrame:
+    """What is known of each subject of some trials: `trial`, and the wanted outcomes."""
+    table = outcomes(reader, session)
+    return table[table["trial"].isin(usable.index)].reindex(columns=["trial", *wanted_outcomes(session.spec)])
 
 
 def wanted_outcomes(spec: CampaignSpec) -> list[str]:

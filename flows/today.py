@@ -18,7 +18,7 @@ import pandas as pd
 from campaign import outcome
 from campaign.errors import Refusal
 from campaign.recipe import DESIGN_COLUMNS, complete
-from flows import choose, outlook, under_test
+from flows import choose, outlook, under_test, unlearned
 from flows.advice import Advice
 from flows.intake import cells
 from flows.mixer import mixer_slots
@@ -388,7 +388,7 @@ def _look(session: Session, reader: Reader, files: pd.DataFrame) -> list[str]:
         f"{subject}: {len(part)} cycles carry a flag, the first at cycle {part['cycle'].iloc[0]}: {part['flags'].iloc[0]}"
         for subject, part in flagged.groupby("subject", sort=True)
     ]
-    said += cells.unsaid(session, reader)
+    said += [*cells.unsaid(session, reader), *unlearned.sentences(session, reader)]
     for row in files.to_dict("records"):
         marks = [text for text in json.loads(row["details"]).get("checks", []) if text.startswith("flag:")]
         said += [f"{row['name']}: {text}" for text in marks]

@@ -101,13 +101,14 @@ def _print_mlflow(session: Session) -> None:
 def status(campaign: str, as_json: bool) -> None:
     """Show trials by state, the best so far, what is awaited, and cells of which something is not known."""
     from campaign.trial import OPEN
-    from flows import evidence
+    from flows import evidence, unlearned
     from flows.intake import cells
     from flows.session import open_session
 
     session = open_session(campaign, write=False)
     reader = session.reader
-    look, waiting = cells.unsaid(session, reader), cells.unassigned(session, reader)
+    look = [*cells.unsaid(session, reader), *unlearned.sentences(session, reader)]
+    waiting = cells.unassigned(session, reader)
     trials = reader.trials(session.name)
     counts = trials.groupby(["evaluator", "state"], sort=False).size().rename("trials").reset_index()
     open_trials = trials[trials["state"].isin(OPEN)]

@@ -239,3 +239,42 @@ def test_a_capacity_per_gram_of_composite_is_that_of_its_own_batch(session: Sess
     assert before == session.ledger.cycling("bench")["discharge_areal_capacity_mAh_cm2"].to_list()
     table = evidence.outcomes(session.reader, session)
     assert table.loc[CELL, "discharge_capacity_cycle_20_mAh_g_composite"] == pytest.approx(200.0)
+
+
+# ---- what is measured and teaches nothing ----------------------------------------------------------------------------
+def unlearned_of(session: Session, run: Run) -> list[str]:
+    found = json.loads(run("status", session.loaded.path, "--json")[1])["look"]
+    said = [text for text in found if "nothing is learned from it, as" in text]
+    text = run("status", session.loaded.path)[1]
+    assert all(sentence in text for sentence in said)
+    assert said == [text for text in today(session).look if "nothing is learned from it, as" in text]
+    return said
+
+
+def test_a_cell_that_teaches_nothing_for_want_of_one_outcome_is_named(
+    session: Session, run: Run, tmp_path: Path
+) -> None:
+    """Its capacity was measured, its retention was not, and it was left out without a word."""
+    session = changed(session, ("budget:", BOUND))
+    people.start(session.ledger, CELL, Act("Ada", now()), channel=None, facts={"area_cm2": AREA})
+    take_in(session, capacity_csv(tmp_path / "late.csv", range(2, 21)), cell=CELL, by="Ada")
+    running = "T0002-M1-C1"
+    cell(session, tmp_path, running, 4.0, cycles=8)  # its early curve speaks for it
+    cell(session, tmp_path, "T0003-M1-C1", 4.0)  # all is known of it
+    (said,) = unlearned_of(session, run)
+    assert said == (
+        f"{CELL}: nothing is learned from it, as retention_cycle_20_pct is not known; hand in its record with cycle 1"
+    )
+    assert choose.chooser(session, session.reader).evidence.trials == ["T0003", "T0002"]
+    whole = capacity_csv(tmp_path / "whole.csv", range(1, 21))
+    take_in(session, whole, cell=CELL, by="Ada", amend=True, why="cycle 1 was in another file")
+    assert unlearned_of(session, run) == []
+    assert "T0001" in choose.chooser(session, session.reader).evidence.trials
+
+
+def test_a_bounded_outcome_that_takes_voltages_is_asked_for(session: Session, run: Run, tmp_path: Path) -> None:
+    energy = "discharge_energy_cycle_20_Wh_kg_composite"
+    session = changed(session, ("budget:", f"outcome_constraints: [{{outcome: {energy}, at_least: 10}}]\nbudget:"))
+    cell(session, tmp_path, CELL, 4.0)
+    (said,) = unlearned_of(session, run)
+    assert f"{CELL}: " in said and energy in said and "with the voltages of cycle 20" in said
