@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from campaign import outcome
+from campaign.parameter import Numeric
 from campaign.spec import CampaignSpec, OutcomeBound, Range, Stopping
 from flows import ceiling, goals
 from flows.choose import Chooser, data_hash
 from flows.session import Session
-from review.words import label
+from review.words import label, plain_name, unit_of
 
 if TYPE_CHECKING:
     from surrogate import Optimiser
@@ -24,6 +26,7 @@ LIKELY = 0.5
 """Chance of meeting the conditions on outcomes above which a recipe may be named."""
 _GRID = 31
 """Points along each axis of the speed x time surface."""
+_PARTS = {"active": "active", "sse": "SSE", "carbon": "carbon"}
 _UNIDENTIFIED = 0.25
 """An axis is called unidentified where moving along all of it changes the expected outcome by less than this share of the
 90 % interval: the evidence cannot tell where on it the best lies."""
@@ -42,7 +45,7 @@ class Answer:
         sentences: the recommendation in words.
         notes: what stands on a bound or is not identified.
         surface: speed x time grid at the recommended other axes: `speed_rpm`, `time_h`, `mean`, `sd`.
-        ridge: for each speed the best time, where it is within the tolerance of the best, and the recommended point.
+        ridge: for each speed the best time, where it is within the tolerance of the best, and the recommended point, settable.
         electrolytes: per SSE its best expected recipe.
     """
 
@@ -93,7 +96,7 @@ def _ask(session: Session, choice: Chooser) -> Answer | None:
     met = float(optimiser.chance_met(pd.DataFrame([recipe])).iloc[0]) if bounds else None
     surface = speed_time_surface(spec, optimiser)
     window = optimiser.window(spec.tolerance_pct / 100.0)
-    ridge = ridge_of(surface, _on_plane(spec, optimiser, window, row), row, spec)
+    ridge = ridge_of(_settable(spec, optimiser, surface, recipe), _on_plane(spec, optimiser, window, row), row, spec)
     notes = (*_bound_notes(spec, recipe), *_flat_notes(spec, optimiser, recipe), *_model_notes(session, recipe))
     gain = abs(float(row["mean"])) * (spec.stopping or Stopping()).smallest_worthwhile_gain_pct / 100.0
     stopping = optimiser.stopping(gain, bound=(spec.stopping or Stopping()).chance_below)
@@ -186,6 +189,43 @@ def speed_time_surface(spec: CampaignSpec, optimiser: Optimiser) -> pd.DataFrame
     return grid[columns]
 
 
+def _settable(spec: CampaignSpec, optimiser: Optimiser, surface: pd.DataFrame, best: Mapping[str, Any]) -> pd.DataFrame:
+    """The surface at speeds and times that the mixer can be set to, the recommended ones among them.
+
+    Its own points are evenly spaced for drawing. The mean is asked anew; the chance, which is smooth, is interpolated between
+    points that are allowed.
+    """
+    axes = [optimiser.space[name] for name in ("speed_rpm", "time_h")] if len(surface) else []
+    speed, time = (axis for axis in axes if isinstance(axis, Numeric)) if axes else (None, None)
+    if speed is None or time is None or not (speed.step or time.step):
+        return surface
+    settings = [
+        np.unique(np.append(axis.snap(surface[axis.name].unique()), axis.snap(np.array([float(best[axis.name])]))))
+        for axis in (speed, time)
+    ]
+    points = pd.MultiIndex.from_product(settings, names=["speed_rpm", "time_h"]).to_frame(index=False)
+    recipes = points.assign(**{name: best[name] for name in spec.space if name not in points})[list(spec.space)]
+    drawn = surface.assign(counted=surface["allowed"].astype(float))
+    drawn["probability"] *= drawn["counted"]
+    share, chance = (_between(drawn, name, points) for name in ("counted", "probability"))
+    allowed = optimiser.space.feasible(recipes) & (share > 0)
+    if spec.outcome_constraints:
+        allowed &= (optimiser.chance_met(recipes) > LIKELY).to_numpy()
+    points = points.assign(mean=optimiser.predict(recipes)["mean"], allowed=allowed)
+    return points.assign(probability=np.divide(chance, share, out=np.zeros(len(points)), where=share > 0))
+
+
+def _between(surface: pd.DataFrame, column: str, points: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Interpolate a column of the speed x time grid linearly."""
+    from scipy.interpolate import RegularGridInterpolator
+
+    grid = surface.pivot(index="speed_rpm", columns="time_h", values=column)
+    inside = RegularGridInterpolator(
+        (grid.index.to_numpy(), grid.columns.to_numpy()), grid.to_numpy(), bounds_error=False, fill_value=None
+    )
+    return np.asarray(inside(points[["speed_rpm", "time_h"]].to_numpy()), dtype=float)
+
+
 def _threshold(spec: CampaignSpec, best: float) -> float:
     """The value that counts as equivalent to the best: within the campaign's tolerance of it."""
     sign = 1.0 if spec.objective.goal == "max" else -1.0
@@ -199,7 +239,7 @@ def ridge_of(surface: pd.DataFrame, looked_at: pd.DataFrame, best: pd.Series, sp
     as in the process window.
 
     Args:
-        surface: speed x time grid.
+        surface: speed x time grid, at values that can be set (`_settable`).
         looked_at: further recipes on that plane, the recommended one among them (`_on_plane`).
         best: the recommended recipe, with its `mean`.
         spec: the campaign.
@@ -227,7 +267,7 @@ def ridge_of(surface: pd.DataFrame, looked_at: pd.DataFrame, best: pd.Series, sp
 def _on_plane(spec: CampaignSpec, optimiser: Optimiser, window: Window, best: pd.Series) -> pd.DataFrame:
     """The recommended recipe, and with several objectives those of the window that differ from it in speed and time alone.
 
-    A grid over the plane passes by times that a mixer can be set to.
+    A grid over the plane passes by some times that a mixer can be set to.
     """
     names = list(spec.space)
     same = window.table[names].eq(best[names])
@@ -270,18 +310,22 @@ def _choices(spec: CampaignSpec, name: str) -> tuple[str, ...]:
 def describe(recipe: dict[str, Any]) -> str:
     """Say a recipe in one line.
 
-    >>> describe({"speed_rpm": 1500.0, "time_h": 4.0, "active_wt_pct": 25.0, "sse": "LPSCl"})
-    '1500 rpm, 4 h, 25 wt% active, LPSCl'
+    >>> describe({"speed_rpm": 1500.0, "time_h": 4.0, "active_wt_pct": 25.0, "sse": "LPSCl", "loading_mg_cm2": 3.0})
+    '1500 rpm, 4 h, 25 wt% active, LPSCl, loading 3 mg cm⁻²'
     """
-    words = {
-        "speed_rpm": "{:g} rpm",
-        "time_h": "{:g} h",
-        "active_wt_pct": "{:g} wt% active",
-        "sse": "{}",
-        "active": "{}",
-    }
-    parts = [words.get(name, f"{name} {{}}").format(value) for name, value in recipe.items()]
-    return ", ".join(parts)
+    return ", ".join(_setting(name, _plain(value)) for name, value in recipe.items())
+
+
+def _setting(name: str, value: str) -> str:
+    """One setting, or a span of it, in words and with its unit."""
+    words = {"speed_rpm": "{} rpm", "time_h": "{} h", "sse": "{}", "active": "{}"}
+    words |= {f"{part}_wt_pct": f"{{}} wt% {word}" for part, word in _PARTS.items()}
+    unit = unit_of(name)
+    return words.get(name, f"{plain_name(name)} {{}}" + (f" {unit}" if unit else "")).format(value)
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _learned_from(spec: CampaignSpec, choice: Chooser) -> str:
@@ -362,11 +406,11 @@ def _window_sentences(window: Window) -> tuple[str, ...]:
 
 
 def _where(row: Mapping[Hashable, Any]) -> str:
-    """One parameter's part of a window, such as `1400 rpm to 1800 rpm` or `LPSCl or LPSBr`."""
+    """One parameter's part of a window, such as `1400 to 1800 rpm` or `LPSCl or LPSBr`."""
     if row["names"]:
         return " or ".join(str(row["names"]).split(", "))
-    low, high = (describe({str(row["parameter"]): row[end]}) for end in ("low", "high"))
-    return high if low == high else f"{low} to {high}"
+    low, high = (_plain(row[end]) for end in ("low", "high"))
+    return _setting(str(row["parameter"]), high if low == high else f"{low} to {high}")
 
 
 def _slips(spec: CampaignSpec) -> str:

@@ -73,6 +73,16 @@ def label(column: str) -> str:
     return _spaced(column)
 
 
+def plain_name(column: str) -> str:
+    """Return a column name as words, without its unit.
+
+    >>> plain_name("stack_pressure_MPa"), plain_name("ball_ratio")
+    ('stack pressure', 'ball ratio')
+    """
+    words, unit = label(column), unit_of(column)
+    return words.removesuffix(f" ({unit})") if unit else words
+
+
 def _spaced(column: str) -> str:
     return " ".join("SSE" if word == "sse" else word for word in column.split("_"))
 

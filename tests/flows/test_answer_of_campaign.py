@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -86,3 +87,52 @@ def test_no_interval_reaches_beyond_what_a_cell_can_hold(tmp_path: Path, monkeyp
     assert (asked["predicted_p95"] < 540).all() and found.p95 < 540
     assert (asked["predicted_p05"] <= asked["predicted_mean"]).all()
     assert (asked["predicted_mean"] <= asked["predicted_p95"]).all() and found.p05 <= found.mean <= found.p95
+
+
+def test_every_row_of_the_ridge_can_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table named 933.3 rpm for 6.633 h, points of a drawn grid that no mixer stops at."""
+    session = opened(tmp_path, monkeypatch)
+    recipes = pd.DataFrame(
+        {"speed_rpm": [1000.0, 1500.0, 2000.0] * 3, "time_h": [2.0, 5.0, 9.0, 5.0, 9.0, 2.0, 9, 2, 5]}
+    )
+    found = measured(session, tmp_path, recipes, [3.0, 4.3, 4.2, 3.8, 4.4, 4.02, 4.1, 4.0, 4.41])
+    ridge, best = found.ridge, found.recipe
+    assert len(ridge) > 10
+    assert (ridge["speed_rpm"] % 25 == 0).all()
+    for name in ("time_h", "time_low_h", "time_high_h"):
+        assert (ridge[name] % 0.25 == 0).all(), name
+    assert ((ridge["speed_rpm"] == best["speed_rpm"]) & (ridge["time_h"] == best["time_h"])).any()
+    assert ridge["probability"].between(0.0, 1.0).all()
+    optimiser = choose.chooser(session, session.reader).optimiser
+    assert ridge["mean"].to_numpy() == pytest.approx(
+        optimiser.predict(ridge[["speed_rpm", "time_h"]])["mean"].to_numpy()
+    )
+    near = found.surface.assign(
+        far=lambda t: abs(t["speed_rpm"] - best["speed_rpm"]) / 1000 + abs(t["time_h"] - best["time_h"]) / 12
+    )
+    told = ridge.loc[ridge["speed_rpm"].eq(best["speed_rpm"]), "probability"].iloc[0]
+    assert told == pytest.approx(near.loc[near["far"].idxmin(), "probability"], abs=0.15)
+
+
+def test_settings_are_said_in_words_with_their_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The window lay between "loading_mg_cm2 3.0 to loading_mg_cm2 4.0"."""
+    varied = (
+        "  loading_mg_cm2: {low: 2, high: 6, step: 0.5}\n  stack_pressure_MPa: {low: 50, high: 100, step: 10}\nfixed:"
+    )
+    session = opened(tmp_path, monkeypatch, ("fixed:", varied), ("loading_mg_cm2: 4, ", ""))
+    recipes = pd.DataFrame(
+        {"speed_rpm": [1500.0, 1800.0, 1200.0, 2000.0, 1400.0, 1700.0], "time_h": [3.0, 4, 2, 1, 6, 9]}
+    )
+    recipes = recipes.assign(
+        loading_mg_cm2=[2.0, 3.0, 4.0, 5.0, 6.0, 4.0], stack_pressure_MPa=[50.0, 60, 70, 80, 90, 100]
+    )
+    found = measured(session, tmp_path, recipes, [2.0, 3.1, 3.9, 4.4, 5.5, 3.95])
+    said = " ".join(found.sentences)
+    assert "loading_mg_cm2" not in said and "stack_pressure_MPa" not in said
+    best = found.recipe
+    assert (
+        f", loading {best['loading_mg_cm2']:g} mg cm⁻², stack pressure {best['stack_pressure_MPa']:g} MPa; expected"
+        in said
+    )
+    windows = [sentence for sentence in found.sentences if " or more: " in sentence]
+    assert windows and all(re.search(r"\d rpm, .*\d h, loading [\d.]+( to [\d.]+)? mg cm⁻²", said) for said in windows)
