@@ -104,7 +104,8 @@ def measured_rows(reader: Reader, session: Session) -> pd.DataFrame:
         }
     )
     parts = [part for part in (scalars, capacities) if len(part)]
-    rows = pd.concat(parts, ignore_index=True) if parts else scalars
+    # A lab that has handed in nothing but cycles has none of the other columns, which are asked for below all the same.
+    rows = pd.concat(parts, ignore_index=True).reindex(columns=scalars.columns) if parts else scalars
     columns = [name for name in (*RECIPE_COLUMNS, *PROTOCOL_COLUMNS) if name not in ("mixer", "cycles")]
     owner = rows.drop_duplicates("subject").set_index("subject")["trial"]
     recipes = batches.as_mixed(reader, session.name, trials, owner)[columns]

@@ -11,7 +11,7 @@ import pytest
 from lab_kit import AREA, CAMPAIGN, DECISION, MASS, capacity_csv, cycler_csv, lab
 
 from campaign.errors import Refusal
-from flows import choose, evidence, people, under_test
+from flows import calibration, choose, evidence, people, under_test
 from flows.answer import answer
 from flows.people import Act
 from flows.session import Session, now, open_session
@@ -216,6 +216,9 @@ def test_each_cell_is_learned_from_as_its_own_batch_was_mixed(session: Session, 
     mean = sum(mixed.values()) / 3
     assert trials_table(session, session.reader).set_index("trial_id").loc["T0001", "time_h"] == pytest.approx(mean)
     assert json.loads(run("status", session.loaded.path, "--json")[1])["best"]["time_h"] == pytest.approx(mean)
+    # The physics is refitted to the same recipes; without a powder result it crashed.
+    fitted = calibration.measured_rows(session.reader, session)
+    assert sorted(set(fitted["time_h"])) == [3.0, 4.5, 4.75] and set(fitted["use"]) == {"fit"}
     # What is said of the whole trial is said of all its batches; of one batch, of that one.
     run("amend", session.loaded.path, "T0001", "--set", "speed_rpm=1450", "--why", "dial")
     run("amend", session.loaded.path, "T0001-M1", "--set", "time_h=4.25", "--why", "typo")
