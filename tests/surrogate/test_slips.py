@@ -102,7 +102,9 @@ def test_what_slips_cost_a_recipe_is_looked_at_once():
         return capacity(recipes["active_wt_pct"].to_numpy())
 
     risk = {"active_wt_pct": 0.5, "speed_rpm": "2%"}
-    opt = Optimiser(SPACE, {"capacity": "max"}, constraints=["kept >= 60"], prior={"capacity": prior}, risk=risk, seed=1)
+    opt = Optimiser(
+        SPACE, {"capacity": "max"}, constraints=["kept >= 60"], prior={"capacity": prior}, risk=risk, seed=1
+    )
     recipes = opt.space.sample(8, seed=1)
     noise = np.random.default_rng(1).normal(0, 1, 8)
     opt.tell(recipes, pd.DataFrame({"capacity": capacity(recipes["active_wt_pct"]) + noise, "kept": 62 + 4 * noise}))
