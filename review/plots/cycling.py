@@ -121,7 +121,8 @@ def _draw_curve(axes: Axes, rows: pd.DataFrame, *, cycles_apart: int) -> _End:
         zorder=4 if leads else 3,
         clip_on=False,
     )
-    name = f"{first['trial_id']} {first['cell_id']}".strip()
+    trial, cell = str(first["trial_id"]), str(first["cell_id"])
+    name = cell if cell.startswith(trial) else f"{trial} {cell}".strip()  # the ledger names a cell after its trial
     words = f"{shorten(name, 24)}: {shorten(first['recipe'], 60)}"
     words += ", testing" if first["state"] == "testing" else ""
     return _End(float(last["cycle"]), float(last[CAPACITY]), words, strong, "bold" if leads else "normal")

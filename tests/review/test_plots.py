@@ -74,6 +74,13 @@ def test_each_cell_of_a_trial_has_a_curve_of_its_own(view: CampaignView) -> None
     assert len(curves) == 8
 
 
+def test_a_curve_is_named_once_where_the_cell_is_named_after_its_trial(view: CampaignView) -> None:
+    best = view.best_trial_id
+    for cell, named in ((f"{best}-M1-C1", f"{best}-M1-C1: "), (best, f"{best}: "), ("C1", f"{best} C1: ")):
+        plot = draw(replace(view, cycling=view.cycling.assign(cell_id=cell)), "capacity_against_cycle")
+        assert any(text.get_text().startswith(named) for text in plot.figure.axes[0].texts), named
+
+
 def test_capacity_plot_of_a_lab_campaign_shows_running_cells_before_any_objective(view: CampaignView) -> None:
     trials = view.trials.head(2).drop(columns=[OBJECTIVE]).assign(state="testing", evaluator="lab")
     running = replace(view, evaluator="lab", trials=trials, cycling=view.cycling[view.cycling["cycle"] <= 12])
