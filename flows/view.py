@@ -14,7 +14,8 @@ from campaign.spec import Objective as Goal
 from campaign.spec import Range
 from campaign.trial import ENDED
 from flows import choose, evidence, under_test
-from flows.answer import Answer, answer, describe
+from flows.answer import Answer, answer
+from flows.answer_words import describe
 from flows.diagnosis import diagnosis
 from flows.session import Session
 from review import Axis, CampaignView, Objective, Provenance, Recommendation

@@ -58,23 +58,37 @@ def lab(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
     return open_session(folder / "campaign.yaml")
 
 
-def long_lab(
+def changed_lab(
     folder: Path, monkeypatch: pytest.MonkeyPatch, *changes: tuple[str, str], **recipes: list[float]
 ) -> Session:
-    """A campaign as `lab` gives it whose cells are planned for 100 cycles, of which 20 count; its file changed further."""
+    """A campaign with its file changed, and these recipes proposed, in a folder of its own."""
     for name in ("MIXWRIGHT_LEDGER_URL", "MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MIXWRIGHT_DATA_DIR", str(folder / "data"))
     text = CAMPAIGN
-    for old, new in (("cycles: 20", "cycles: 100"), *changes):
+    for old, new in changes:
         assert old in text, old
         text = text.replace(old, new)
     (folder / "campaign.yaml").write_text(text, encoding="utf-8")
     session = open_session(folder / "campaign.yaml")
-    asked = {"speed_rpm": [1500.0, 1800.0, 1200.0, 2000.0], "time_h": [3.0, 4.0, 2.0, 1.0], **recipes}
-    designs = session.spec.designs(pd.DataFrame(asked))
+    designs = session.spec.designs(pd.DataFrame(recipes))
     session.ledger.propose("bench", designs, DECISION, evaluator="lab", trials_seen=0, key="plan", at=now(), by="Ada")
     return session
+
+
+def long_lab(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *changes: tuple[str, str], **recipes: list[float]
+) -> Session:
+    """A campaign as `lab` gives it whose cells are planned for 100 cycles, of which 20 count; its file changed further."""
+    asked = {"speed_rpm": [1500.0, 1800.0, 1200.0, 2000.0], "time_h": [3.0, 4.0, 2.0, 1.0], **recipes}
+    return changed_lab(folder, monkeypatch, ("cycles: 20", "cycles: 100"), *changes, **asked)
+
+
+VARIED_LOADING = (
+    ("fixed:", "  loading_mg_cm2: {low: 2, high: 6, step: 0.5}\nfixed:"),
+    ("loading_mg_cm2: 4, ", ""),
+)
+"""Changes of the file that make the loading an axis."""
 
 
 def capacity_csv(path: Path, cycles: Sequence[int], q: float = 4.9) -> Path:

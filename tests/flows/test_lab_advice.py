@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from lab_kit import AREA, CAMPAIGN, DECISION, lab, long_lab
+from lab_kit import AREA, CAMPAIGN, DECISION, VARIED_LOADING, changed_lab, lab, long_lab
 
 from campaign.errors import Refusal
 from campaign.trial import Decision
@@ -310,14 +310,8 @@ def test_a_cell_is_judged_and_learned_from_at_its_own_loading_where_loading_is_v
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked for 6 mg/cm2, loaded with 4: what it gives per gram is the same before its end and after, and so is its recipe."""
-    monkeypatch.setenv("MIXWRIGHT_DATA_DIR", str(tmp_path / "data"))
-    path = tmp_path / "campaign.yaml"
-    varied = CAMPAIGN.replace("fixed:", "  loading_mg_cm2: {low: 2, high: 6, step: 0.5}\nfixed:")
-    path.write_text(varied.replace("loading_mg_cm2: 4, ", ""))
-    session = open_session(path)
-    recipes = pd.DataFrame({"speed_rpm": [1500.0] * 2, "time_h": [3.0] * 2, "loading_mg_cm2": [6.0, 3.0]})
-    designs = session.spec.designs(recipes)
-    session.ledger.propose("bench", designs, DECISION, evaluator="lab", trials_seen=0, key="plan", at=now(), by="Ada")
+    asked = {"speed_rpm": [1500.0] * 2, "time_h": [3.0] * 2, "loading_mg_cm2": [6.0, 3.0]}
+    session = changed_lab(tmp_path, monkeypatch, *VARIED_LOADING, **asked)
     told = {}
     for cycles in (12, 20):
         if cycles == 12:

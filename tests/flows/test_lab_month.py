@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from lab_kit import AREA, CAMPAIGN, DECISION, MASS, capacity_csv, cycler_csv, lab
+from lab_kit import AREA, CAMPAIGN, DECISION, MASS, VARIED_LOADING, capacity_csv, changed_lab, cycler_csv, lab
 
 from campaign.errors import Refusal
 from flows import calibration, choose, evidence, people, under_test
@@ -176,17 +176,12 @@ def test_a_trial_is_shown_with_the_loading_that_its_cells_have(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
     """Asked for 6 mg/cm2, loaded with 4: the report said 6 where the status said 4."""
-    monkeypatch.setenv("MIXWRIGHT_DATA_DIR", str(tmp_path / "data"))
-    path = tmp_path / "campaign.yaml"
-    varied = CAMPAIGN.replace("fixed:", "  loading_mg_cm2: {low: 2, high: 6, step: 0.5}\nfixed:")
-    path.write_text(varied.replace("loading_mg_cm2: 4, ", ""))
-    session = open_session(path)
-    designs = session.spec.designs(pd.DataFrame({"speed_rpm": [1500.0], "time_h": [3.0], "loading_mg_cm2": [6.0]}))
-    session.ledger.propose("bench", designs, DECISION, evaluator="lab", trials_seen=0, key="plan", at=now(), by="Ada")
+    asked = {"speed_rpm": [1500.0], "time_h": [3.0], "loading_mg_cm2": [6.0]}
+    session = changed_lab(tmp_path, monkeypatch, *VARIED_LOADING, **asked)
     facts = {"area_cm2": AREA, "active_mass_mg": 4.0 * AREA}
     people.start(session.ledger, CELL, Act("Ada", now()), channel=None, facts=facts)
     take_in(session, capacity_csv(tmp_path / f"{CELL}.csv", range(1, 21), 4.0), by="Ada")
-    best = json.loads(run("status", path, "--json")[1])["best"]
+    best = json.loads(run("status", session.loaded.path, "--json")[1])["best"]
     shown = trials_table(session, session.reader).set_index("trial_id")
     assert shown.loc["T0001", "loading_mg_cm2"] == pytest.approx(best["loading_mg_cm2"]) == pytest.approx(4.0)
 

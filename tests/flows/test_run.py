@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from campaign.errors import Refusal
-from flows import answer, evaluate, evidence, project, tick
+from flows import evaluate, evidence, project, ridge, tick
 from flows.session import Session, now, open_session
 
 Write = Callable[..., Path]
@@ -170,7 +170,7 @@ def test_a_space_outside_the_model_is_refused_when_loaded(
 def test_mlflow_gone_does_not_hold_up_a_run(
     write_campaign: Write, monkeypatch: pytest.MonkeyPatch, data_dir: Path
 ) -> None:
-    monkeypatch.setattr(answer, "_GRID", 9)  # a coarse map: it is not looked at here
+    monkeypatch.setattr(ridge, "GRID", 9)  # a coarse map: it is not looked at here
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     session = open_session(write_campaign(("trials: 6", "trials: 3")))
     results = tick.run(session)
