@@ -35,6 +35,24 @@ def test_rounding_is_forgiven_on_a_bound():
     assert Constraint("a + b <= 0.3").holds(pd.DataFrame({"a": [0.1], "b": [0.2]}))[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "met"),
+    [
+        ("d <= 1e-13", [True, True, False]),
+        ("2*d < 1e-13", [True, False, False]),
+        ("d <= e", [True, True, False]),
+        ("d - e <= 0", [True, True, False]),
+        ("2*(d - 3e-14) <= 0", [True, False, False]),
+        ("d != 5e-13", [True, True, False]),
+        ("e == 1e-13", [True, True, True]),
+        ("d*1e14 + 2*d*1e14 - 3*d*1e14 <= 0", [True, True, True]),
+    ],
+)
+def test_of_tiny_settings_no_more_is_forgiven_than_rounding(text, met):
+    table = pd.DataFrame({"d": [0.1e-13, 0.9e-13, 5e-13], "e": [1e-13, 1e-13, 1e-13]})
+    assert Constraint(text).holds(table).tolist() == met
+
+
 @given(st.floats(-100, 100), st.floats(-100, 100))
 def test_an_equality_is_solved_for_its_last_parameter(a, target):
     rule = Constraint(f"3*a + 2*b == {target!r}")
