@@ -113,7 +113,9 @@ class Constraint:
         return len(self.names) > 1 and _is_sum(tree.left) and _is_sum(tree.comparators[0])
 
     def solve(self, table: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
-        """Return for each of n recipes the value of `name` that makes an equality true.
+        """Return for each of n recipes the value of `name` that makes an equality true; NaN where none does.
+
+        Where any does (x*y == 0 at x = 0) it stays as it is.
 
         Raises:
             Refusal: the equality is not linear in `name`.
@@ -121,18 +123,48 @@ class Constraint:
         assert isinstance(self.tree, ast.Compare)
         left, right = self.tree.left, self.tree.comparators[0]
         columns: dict[str, Any] = {other: table[other].to_numpy(float) for other in self.names}
+        now = columns[name]
 
         def gap(value: float) -> npt.NDArray[np.float64]:
             columns[name] = np.full(len(table), value)
             with np.errstate(all="ignore"):
                 return np.asarray(_value(left, columns) - _value(right, columns), dtype=float)
 
-        at_0, at_1, at_2 = gap(0.0), gap(1.0), gap(2.0)
-        slope = at_1 - at_0
-        bend = np.abs(at_2 - at_1 - slope)
-        if not np.isfinite(bend).all() or (bend > 1e-6 * (1 + np.abs(slope))).any() or (slope == 0).any():
-            raise Refusal(f"constraint {self.text!r}: an equality must be linear in {name}, the last parameter named")
-        return np.asarray(-at_0 / slope, dtype=np.float64)
+        solved, bent, known = _root(gap(0.0), gap(1.0), gap(2.0))
+        left_over = bent | ~known | ~np.isfinite(solved)
+        if left_over.any():  # 0 or 1 may be no such setting, or be lost beside one of 1e18
+            unit = max(1.0, float(np.abs(now[np.isfinite(now)]).max(initial=0.0)))
+            again, bent, known = _root(gap(unit), gap(2.0 * unit), gap(3.0 * unit), unit)
+            if (bent & known & left_over).any():
+                raise Refusal(
+                    f"constraint {self.text!r}: an equality must be linear in {name}, the last parameter named"
+                )
+            solved = np.where(left_over, again, solved)
+        return np.where(np.isinf(solved), now, solved)
+
+
+def _root(
+    first: npt.NDArray[np.float64],
+    second: npt.NDArray[np.float64],
+    third: npt.NDArray[np.float64],
+    start: float | None = None,
+) -> tuple[npt.NDArray[np.float64], Mask, Mask]:
+    """Return where n lines are 0 (NaN: nowhere, infinite: everywhere), which are not straight, and which are known at all.
+
+    Args:
+        first: their values at 0, or at `start`.
+        second: at 1, or at twice the start.
+        third: at 2, or at three times the start.
+        start: where they begin, which is then the unit as well.
+    """
+    unit = 1.0 if start is None else start
+    with np.errstate(all="ignore"):
+        slope = second - first
+        bent = ~(np.abs(third - second - slope) <= 1e-6 * (1 / unit + np.abs(slope)))
+        at_0 = first if start is None else first - slope
+        root = np.where(slope != 0, -at_0 / slope * unit, np.where(at_0 == 0, np.inf, np.nan))
+        known = np.isfinite(slope)
+    return np.where(known, root, np.nan), bent, known
 
 
 def _is_condition(tree: ast.expr) -> bool:

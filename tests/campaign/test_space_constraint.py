@@ -62,6 +62,26 @@ def test_an_equality_is_solved_for_its_last_parameter(a, target):
 
 
 @pytest.mark.parametrize(
+    ("text", "solved"),
+    [
+        ("a*b == 0.5", [np.nan, 1.0, 0.5]),
+        ("a*b == 0", [0.3, 0.0, 0.0]),
+        ("b/a == 2", [np.nan, 1.0, 2.0]),
+        ("a + b == 1e18", [1e18, 1e18, 1e18]),
+    ],
+)
+def test_where_an_equality_has_no_solution_others_are_still_solved(text, solved):
+    table = pd.DataFrame({"a": [0.0, 0.5, 1.0], "b": [0.3, 0.3, 3e17 if "18" in text else 0.3]})
+    np.testing.assert_allclose(Constraint(text).solve(table, "b"), solved)
+
+
+@pytest.mark.parametrize("text", ["log(b) == a", "b**2 == a", "1/b == a", "sqrt(b - 100) == a"])
+def test_an_equality_that_is_not_linear_is_refused(text):
+    with pytest.raises(Refusal, match="linear in b"):
+        Constraint(text).solve(pd.DataFrame({"a": [0.5, 1.0], "b": [150.0, 180.0]}), "b")
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "__import__('os').system('true') == 0",

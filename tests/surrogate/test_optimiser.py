@@ -178,6 +178,16 @@ def test_several_goals_and_a_condition_on_an_outcome():
     assert set(opt.trials.columns) >= {"capacity", "retention", "time_h"}
 
 
+@pytest.mark.parametrize("rule", ["x*y == 0.5", "1/x*y == 0.5", "x*y == 0"])
+def test_an_equality_that_a_bound_leaves_without_solution_ends_no_campaign(rule):
+    opt = Optimiser({"x": (0.0, 1.0), "y": (0.0, 1.0)}, constraints=[rule], seed=0)
+    for _ in range(6):
+        recipes = opt.ask(2)
+        opt.tell(recipes, -((recipes.x - 0.1) ** 2))
+        assert opt.space.feasible(recipes).all()
+    assert opt.space.feasible(opt.recommend()).all()
+
+
 def test_a_ready_space_is_taken_with_its_steps():
     opt = Optimiser(SearchSpace.of({"x": (0, 10)}, steps={"x": 2.5}), seed=0)
     assert set(opt.ask(5).x) <= {0, 2.5, 5, 7.5, 10}
