@@ -119,8 +119,10 @@ def pareto(situation: Situation, rng: np.random.Generator) -> pd.DataFrame:
     table = situation.space.decode(front)
     for j, objective in enumerate(situation.goals.objectives):
         if not objective.known:
-            warp = situation.beliefs[objective.name].warp
-            table[objective.name] = objective.sign * warp.back(believed(situation, front)[:, j])
+            belief = situation.beliefs[objective.name]
+            told = objective.sign * belief.warp.back(believed(situation, front)[:, j])
+            # Before any result nothing is known of the outcome's unit.
+            table[objective.name] = told if belief.process.data.n else np.nan
     return table.sort_values(situation.wanted[0], ignore_index=True)
 
 
@@ -176,11 +178,15 @@ def _working(situation: Situation, x: Floats, rng: np.random.Generator) -> npt.N
 def ridge(
     situation: Situation, best: Floats, axes: tuple[str, str], *, tolerance: float, n: int, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Return an n x n grid over two parameters, all else as recommended: mean, sd and chance of being within tolerance."""
+    """Return an n x n grid over two parameters: mean, sd and chance of being within tolerance.
+
+    All else is as recommended, or makes up the balance where a sum is to equal something.
+    """
     columns = [situation.space.names.index(axis) for axis in axes]
     grid = np.repeat(best, n * n, axis=0)
     first, second = np.meshgrid(np.linspace(0, 1, n), np.linspace(0, 1, n), indexing="ij")
     grid[:, columns[0]], grid[:, columns[1]] = first.ravel(), second.ravel()
+    _make_up(situation.space, best, grid, columns)
     allowed = situation.space.feasible(situation.space.restore(grid))
     context = np.vstack([grid[allowed], _around_best(situation, best, rng)[:300]])
     belief = situation.beliefs[situation.wanted[0]]
@@ -191,6 +197,19 @@ def ridge(
     table = situation.space.restore(grid)[list(axes)]
     sign = situation.goals.sign(situation.wanted[0])
     return table.assign(mean=sign * mean, sd=sd, probability=probability, allowed=allowed)
+
+
+def _make_up(space: SearchSpace, best: Floats, grid: Floats, columns: list[int]) -> None:
+    """Where a sum of parameters is to equal something, let another make up for what n recipes are moved by from the best."""
+    if not any(rule.is_balance for rule in space.constraints):
+        return
+    here, table = space.restore(np.repeat(best, len(grid), axis=0)), space.restore(grid)
+    axes = [space.names[j] for j in columns]
+    moved = space.displaced(here, {axis: (table[axis] - here[axis]).to_numpy() for axis in axes})
+    for j, parameter in enumerate(space.parameters):
+        made_up = j not in columns and (moved[parameter.name] != here[parameter.name]).any()
+        if made_up and isinstance(parameter, Numeric):
+            grid[:, j] = parameter.to_unit(moved[parameter.name].to_numpy())
 
 
 def stopping(

@@ -269,6 +269,8 @@ class Optimiser:
             raise Refusal(f"tolerance {tolerance!r} must be a share of 0 or more, e.g. 0.05")
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
             raise Refusal(f"ridge with n={n!r}: the number of settings a side must be a whole number, e.g. 25")
+        if first == second:
+            raise Refusal(f"ridge along {first} twice; it runs along two parameters")
         for name in (first, second):
             if not isinstance(self._space[name], Numeric):
                 raise Refusal(f"{name} is a choice among names; a ridge runs along two numeric parameters")

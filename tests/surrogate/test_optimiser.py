@@ -188,6 +188,20 @@ def test_an_equality_that_a_bound_leaves_without_solution_ends_no_campaign(rule)
     assert opt.space.feasible(opt.recommend()).all()
 
 
+def test_a_ridge_keeps_the_balance_of_a_whole():
+    opt = Optimiser({"a": (10, 40), "c": (10, 40), "t": (0.0, 1.0)}, constraints=["a + c == 50"], seed=0)
+    recipes = opt.ask(6)
+    opt.tell(recipes, recipes.t - ((recipes.a - 30) / 20) ** 2)
+    surface = opt.ridge("a", "t", n=5)
+    assert surface.allowed.all() and (surface.probability > 0).any()
+    assert opt.ridge("a", "c", n=5).allowed.sum() == 5  # along the line on which they are 50
+
+
+def test_a_front_says_nothing_before_any_result():
+    front = Optimiser({"x": (0.0, 1.0)}, {"a": "max", "b": "min"}).pareto()
+    assert len(front) and front[["a", "b"]].isna().all(axis=None)
+
+
 def test_a_ready_space_is_taken_with_its_steps():
     opt = Optimiser(SearchSpace.of({"x": (0, 10)}, steps={"x": 2.5}), seed=0)
     assert set(opt.ask(5).x) <= {0, 2.5, 5, 7.5, 10}
