@@ -79,6 +79,7 @@ class Constraint:
                 "e.g. 'active_wt_pct <= 40'"
             )
         _check(tree, self.text)
+        _as_written(tree, self.text.strip())
         object.__setattr__(self, "tree", tree)
 
     @property
@@ -203,6 +204,13 @@ def _check(tree: ast.expr, text: str) -> None:
             raise Refusal(f"constraint {text!r}: {node.value!r} is neither a number nor a quoted name")
         elif isinstance(node, ast.Compare) and any(isinstance(op, ast.Is | ast.IsNot) for op in node.ops):
             raise Refusal(f"constraint {text!r}: write == or != instead of is")
+
+
+def _as_written(tree: ast.expr, text: str) -> None:
+    """Give parameters back the spelling that the text has: the parser turns the micro sign into a Greek letter, and so on."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            node.id = ast.get_source_segment(text, node) or node.id
 
 
 def _expressions(tree: ast.expr) -> Iterator[ast.expr]:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
@@ -135,5 +136,8 @@ class Goals:
 
 
 def _refuse_typo(name: str, text: str, parameters: tuple[str, ...]) -> None:
+    alike = [known for known in parameters if normalize("NFKC", known) == normalize("NFKC", name)]
+    if alike:  # the micro sign and the Greek letter, an umlaut as one sign or two
+        raise Refusal(f"constraint {text!r}: {name} is written with another sign than the parameter {alike[0]}")
     if any(SequenceMatcher(None, name.lower(), known.lower()).ratio() > TYPO for known in parameters):
         raise Refusal(f"constraint {text!r}: {name} is neither a parameter nor a goal; {nearest(name, parameters)}")

@@ -202,6 +202,15 @@ def test_a_front_says_nothing_before_any_result():
     assert len(front) and front[["a", "b"]].isna().all(axis=None)
 
 
+@pytest.mark.parametrize("name", ["µ", "d_µm", "Fu\u0308llung"])
+def test_a_condition_on_a_parameter_is_one_however_its_name_is_written(name):
+    opt = Optimiser({name: (0.0, 1.0), "b": (0.0, 1.0)}, constraints=[f"{name} + b <= 0.5"], seed=0)
+    assert (opt.ask(8).sum(axis=1) <= 0.5 + 1e-9).all()
+    other = {"µ": "μ", "d_µm": "d_μm", "Fu\u0308llung": "Füllung"}[name]
+    with pytest.raises(Refusal, match="written with another sign"):
+        Optimiser({name: (0.0, 1.0)}, constraints=[f"{other} <= 0.5"])
+
+
 def test_a_ready_space_is_taken_with_its_steps():
     opt = Optimiser(SearchSpace.of({"x": (0, 10)}, steps={"x": 2.5}), seed=0)
     assert set(opt.ask(5).x) <= {0, 2.5, 5, 7.5, 10}
