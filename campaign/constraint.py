@@ -8,6 +8,7 @@ numbers, quoted names, parameters, `+ - * / **`, `sqrt exp log log10 abs min max
 from __future__ import annotations
 
 import ast
+import itertools
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -89,6 +90,26 @@ class Constraint:
         found = [node for node in ast.walk(self.tree) if isinstance(node, ast.Name) and node not in called]
         found.sort(key=lambda node: (node.lineno, node.col_offset))
         return tuple(dict.fromkeys(node.id for node in found))
+
+    @property
+    def compared(self) -> tuple[tuple[str, str | float], ...]:
+        """Every parameter that is compared for being the same (==, !=, in) with a text or number, and that."""
+        found: list[tuple[str, str | float]] = []
+        for node in ast.walk(self.tree):
+            if not isinstance(node, ast.Compare):
+                continue
+            sides = [node.left, *node.comparators]
+            for op, left, right in zip(node.ops, sides[:-1], sides[1:], strict=True):
+                if isinstance(op, _ORDERED):
+                    continue
+                members = right.elts if isinstance(right, ast.Tuple | ast.List) else [right]
+                for one, other in itertools.chain(
+                    ((left, each) for each in members), ((each, left) for each in members)
+                ):
+                    if isinstance(one, ast.Name) and isinstance(other, ast.Constant):
+                        assert isinstance(other.value, str | int | float)
+                        found.append((one.id, other.value))
+        return tuple(found)
 
     def holds(self, table: pd.DataFrame) -> Mask:
         """Return for each of n recipes whether the condition is met (an undefined value, such as 0/0, is not)."""

@@ -204,4 +204,7 @@ def _parse_mapping(name: str, given: Mapping[str, Any], *, step: float | None, k
         return Category(name, tuple(given["choices"]), tuple(given.get("known", known)))
     if "low" not in given or "high" not in given:
         raise Refusal(f"{name}: needs low and high, or choices")
-    return Numeric(name, given["low"], given["high"], given.get("step") or step, bool(given.get("log", False)))
+    log, own = given.get("log", False), given.get("step")
+    if not isinstance(log, bool | np.bool_):
+        raise Refusal(f"{name}: log is {log!r}; right is true or false")
+    return Numeric(name, given["low"], given["high"], step if own is None else own, bool(log))

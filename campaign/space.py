@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -55,6 +55,7 @@ class SearchSpace:
         for constraint in self.constraints:
             for name in constraint.names:
                 self._require(name, f"constraint {constraint.text!r}")
+            self.check_names(constraint)
             constraint.holds(
                 self._corner()
             )  # a comparison that makes no sense is refused now, not at the first proposal
@@ -65,6 +66,10 @@ class SearchSpace:
                     if not isinstance(each, Hashable):
                         raise Refusal(
                             f"forbidden combination {dict(combination)!r}: {each!r} is no name or number of {name}"
+                        )
+                    if isinstance(parameter, Numeric) and not _is_number(each):
+                        raise Refusal(
+                            f"forbidden combination {dict(combination)!r}: {name} is a number, and {each!r} none"
                         )
                 if isinstance(parameter, Category):
                     parameter.read(pd.Series(_listed(values), dtype=object))
@@ -176,6 +181,21 @@ class SearchSpace:
         row = pd.DataFrame([names])
         met = all(rule.holds(row)[0] for rule in self.constraints if set(rule.names) <= set(names))
         return not met or any(_matches(row, rule)[0] for rule in self.forbidden if set(rule) <= set(names))
+
+    def check_names(self, constraint: Constraint) -> None:
+        """Refuse a condition that asks whether a parameter is what it can never be.
+
+        Raises:
+            Refusal: a name that nobody defined, a text for a number or a number for a name: such a condition is kept, or
+                broken, by every recipe.
+        """
+        where = f"constraint {constraint.text!r}"
+        for name, asked in constraint.compared:
+            parameter = next((each for each in self.parameters if each.name == name), None)
+            if isinstance(parameter, Category) and asked not in parameter.levels:
+                raise Refusal(f"{where}: {asked!r} is no name of {name}; {nearest(str(asked), parameter.levels)}")
+            if isinstance(parameter, Numeric) and isinstance(asked, str):
+                raise Refusal(f"{where}: {name} is a number, and {asked!r} a text")
 
     def __getitem__(self, name: str) -> Parameter:
         return self._require(name, "space")
@@ -426,7 +446,8 @@ class SearchSpace:
 def _check_names(name: str, given: Mapping[str, Any]) -> None:
     for key in ("choices", "known"):
         names = given.get(key, ())
-        if not isinstance(names, Iterable) or (key == "known" and not all(isinstance(each, str) for each in names)):
+        listed_ = isinstance(names, Iterable) and not isinstance(names, str | Mapping | Set)  # a set has no order
+        if not listed_ or (key == "known" and not all(isinstance(each, str) for each in names)):
             raise Refusal(f'{name}: {key} {names!r} is no list of names; right would be e.g. ["LPSCl", "LGPS"]')
 
 
@@ -444,6 +465,10 @@ def _combinations(forbidden: Iterable[Mapping[str, Any]] | None) -> tuple[dict[s
 
 def _listed(values: Any) -> Sequence[Any]:
     return values if isinstance(values, list | tuple) else [values]
+
+
+def _is_number(each: Any) -> bool:
+    return isinstance(each, int | float | np.integer | np.floating) and not isinstance(each, bool)
 
 
 def _refuse_complex(column: pd.Series) -> None:

@@ -16,6 +16,8 @@ from campaign.constraint import Constraint
 from campaign.errors import Refusal
 from campaign.given import listed
 from campaign.names import nearest
+from campaign.parameter import Category
+from campaign.space import SearchSpace
 
 Floats = npt.NDArray[np.float64]
 VALUE = "value"
@@ -98,13 +100,26 @@ class Goals:
             names += [name for name in constraint.names if name not in parameters]
         return tuple(dict.fromkeys(names))
 
-    def refuse_names(self, parameters: tuple[str, ...]) -> None:
-        """Refuse parameters whose columns would be overwritten in an answer.
+    def refuse_names(self, space: SearchSpace) -> None:
+        """Refuse names that stand for two things in a table that is told or answered, and what cannot be high or low.
 
         Raises:
-            Refusal: a parameter is called like a column of answers, or like an outcome's standard error.
+            Refusal: a parameter is called like a column of answers, or it or an outcome like an outcome's standard error;
+                a choice among names is to be raised or lowered; a condition asks for a name that nobody defined.
         """
-        errors = {f"{name}_se" for name in self.modelled(parameters)}
+        parameters = space.names
+        for objective in self.objectives:
+            if objective.known and isinstance(space[objective.name], Category):
+                raise Refusal(f"goal of {objective.name}: it is a choice among names, which is neither high nor low")
+        for constraint in self.outcome_constraints:
+            space.check_names(constraint)
+        outcomes = self.modelled(parameters)
+        errors = {f"{name}_se" for name in outcomes}
+        for name in outcomes:
+            if name in errors:
+                raise Refusal(
+                    f"an outcome is called {name}, as the standard error of {name.removesuffix('_se')} is; rename one of them"
+                )
         for name in parameters:
             if name in ANSWER_COLUMNS or name in errors:
                 raise Refusal(

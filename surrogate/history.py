@@ -228,7 +228,8 @@ def _as_table(values: Any, outcomes: Sequence[str], n: int) -> pd.DataFrame:
 def _named(table: pd.DataFrame, outcomes: Sequence[str]) -> pd.DataFrame:
     if len(outcomes) == 1:
         plain = {"value": outcomes[0], "se": f"{outcomes[0]}_se"}
-        table = table.rename(columns={old: new for old, new in plain.items() if new not in table})
+        renamed = {old: new for old, new in plain.items() if new not in table and old != outcomes[0]}
+        table = table.rename(columns=renamed)
     for name in outcomes:
         if name not in table:
             raise Refusal(f"column {name} is missing from the values; {nearest(name, map(str, table.columns))}")

@@ -100,7 +100,7 @@ class Optimiser:
         names = ready.names if ready else tuple(space) if isinstance(space, Mapping) else ()
         self._goals = Goals.of(goal, constraints, names)
         self._space = _space(ready, space, self._goals, steps, forbidden, descriptors, log)
-        self._goals.refuse_names(self._space.names)
+        self._goals.refuse_names(self._space)
         if cost is not None and not callable(cost):
             raise Refusal(f"the cost {cost!r} is no function of a DataFrame of recipes")
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:

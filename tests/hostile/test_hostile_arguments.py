@@ -79,6 +79,10 @@ def test_options_of_another_kind_are_refused(options, said):
         ({"x": (-1e308, 1e308)}, r"-1e\+308 is beyond 1e\+100"),
         ({"x": (0, 1e101)}, "larger unit"),
         ({"x": (0, 10**400)}, "larger unit"),
+        ({"x": {"choices": "ABC"}}, "'ABC' is no list of names"),
+        ({"x": {"choices": {"A", "B"}}}, "no list of names"),
+        ({"x": {"low": 1, "high": 9, "log": "no"}}, "log is 'no'; right is true or false"),
+        ({"x": {"low": 1, "high": 9, "step": 0}}, "step 0 is not a number above 0"),
     ],
 )
 def test_spaces_that_no_setting_can_be_made_of_are_refused(space, said):
@@ -88,6 +92,29 @@ def test_spaces_that_no_setting_can_be_made_of_are_refused(space, said):
 @pytest.mark.parametrize("size", [1e200, np.inf, 10**400])
 def test_descriptors_beyond_all_measure_are_refused(size):
     refused("larger unit", Optimiser, {"c": ["a", "b"]}, descriptors={"c": {"a": {"m": 1.0}, "b": {"m": size}}})
+
+
+NAMED = {"x": (0.0, 1.0), "sse": ["LPSCl", "LGPS"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"constraints": ["sse != 'LPGS'"]}, "'LPGS' is no name of sse; did you mean LGPS"),
+        ({"constraints": ["sse in ('LPSCl', 'lgps') or x < 0.5"]}, "'lgps' is no name of sse; did you mean LGPS"),
+        ({"constraints": ["'LPGS' == sse"]}, "'LPGS' is no name"),
+        ({"constraints": ["sse != 3"]}, "3 is no name of sse"),
+        ({"constraints": ["x != '0.5'"]}, "x is a number, and '0.5' a text"),
+        ({"constraints": ["sse == 'LPGS' or gas <= 5"]}, "'LPGS' is no name"),
+        ({"forbidden": [{"x": "0.5"}]}, "x is a number, and '0.5' none"),
+        ({"forbidden": [{"x": [0.5, None]}]}, "x is a number, and None none"),
+        ({"goal": {"cap": "max", "sse": "min"}}, "goal of sse: it is a choice among names"),
+        ({"goal": {"cap": "max", "cap_se": "min"}}, "called cap_se, as the standard error of cap is"),
+        ({"goal": {"cap": "max"}, "constraints": ["cap_se <= 3"]}, "called cap_se"),
+    ],
+)
+def test_what_every_recipe_would_keep_or_break_and_names_for_two_things_are_refused(options, said):
+    refused(said, Optimiser, NAMED, **options)
 
 
 def test_none_stands_for_nothing_given():
@@ -171,6 +198,7 @@ def test_questions_of_another_kind_are_refused():
         refused("tolerance", opt.ridge, "x", "y", tolerance=tolerance)
     for n in ("a", None, 2.5, -1, True):
         refused("number of settings", opt.ridge, "x", "y", n=n)
+    refused("ridge along x twice", opt.ridge, "x", "x")
     refused("worthwhile", opt.stopping, np.complex128(1))
 
 
@@ -281,7 +309,7 @@ def test_a_file_that_is_no_state_is_refused(tmp_path, text):
 
 
 def test_what_json_cannot_hold_is_refused_on_saving(tmp_path):
-    opt = Optimiser(BOX, forbidden=[{"x": pd.Timestamp("2020-01-01")}])
+    opt = Optimiser({"c": ["a"]}, descriptors={"c": {"a": {"made": pd.Timestamp("2020-01-01")}}})
     refused("cannot be saved", opt.save, tmp_path / "opt.json")
     assert not list(tmp_path.iterdir())
 

@@ -211,6 +211,12 @@ def test_a_condition_on_a_parameter_is_one_however_its_name_is_written(name):
         Optimiser({name: (0.0, 1.0)}, constraints=[f"{other} <= 0.5"])
 
 
+def test_an_outcome_may_be_called_se():
+    opt = Optimiser({"x": (0.0, 1.0)}, {"se": "max"})
+    opt.tell(opt.ask(2), pd.DataFrame({"se": [1.0, 2.0]}))
+    assert opt.trials.se.tolist() == [1.0, 2.0]
+
+
 def test_a_ready_space_is_taken_with_its_steps():
     opt = Optimiser(SearchSpace.of({"x": (0, 10)}, steps={"x": 2.5}), seed=0)
     assert set(opt.ask(5).x) <= {0, 2.5, 5, 7.5, 10}
