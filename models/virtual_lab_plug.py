@@ -238,7 +238,8 @@ class OpenLab:
     def _told(self, method: str, recipes: pd.DataFrame) -> Floats:
         """What the lab says itself of n recipes, (n,); NaN is one that gives nothing or breaks a bound."""
         right = f"right is one number a recipe, {len(recipes)} here"
-        values = _numbers(self._ask(method, recipes), f"{self._where(method)} gave", right)
+        # A copy: what a stranger's code does to its table is nothing to ours.
+        values = _numbers(self._ask(method, recipes.copy()), f"{self._where(method)} gave", right)
         if len(values) != len(recipes):
             raise Refusal(f"{self._where(method)} gave {len(values)} values; {right}")
         if np.isinf(values).any():
@@ -395,10 +396,12 @@ def _numbers(given: Any, where: str, right: str) -> Floats:
 
 
 def _number(value: Any, where: str, right: str) -> float:
-    """A float of one number; text is none, even where it reads as one."""
+    """A float of one real number; text is none, even where it reads as one."""
     try:
-        if isinstance(value, str | bytes):
-            raise TypeError("text")
+        if isinstance(
+            value, str | bytes | np.complexfloating
+        ):  # numpy drops the imaginary part with no more than a warning
+            raise TypeError("text, or complex")
         return float(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise Refusal(f"{where} {_shown(value)}; {right}") from error

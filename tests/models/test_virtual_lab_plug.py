@@ -81,6 +81,8 @@ def recipes(*hours: float) -> pd.DataFrame:
         ((["x"] * 10, TEN), "discharge capacities 'x'"),
         ((["1.0"] * 10, TEN), "discharge capacities '1.0'"),
         (([1.0, None], [1.0, 1.0]), "discharge capacities None"),
+        ((np.ones(10) + 5j, TEN), r"discharge capacities .*1\+5j"),
+        (([np.complex128(1.0)] * 10, TEN), "discharge capacities .*; right is one number a cycle"),
         (([TEN, TEN], TEN), "discharge capacities .*; right is one number a cycle"),
         (([[1.0], [1.0, 2.0]], TEN), r"discharge capacities \[1.0\]; right"),
         (Cycles(np.ones(10), np.ones(10), np.ones(4)), "10 discharge capacities and 4 hours"),
@@ -179,6 +181,15 @@ def test_a_recipe_that_beats_the_best_is_refused():
     with pytest.raises(Refusal, match=r"best\(\) gave 6, but time_h 9.0 gives 9 by truth\(\)"):
         toy(best=6.0, truth=lambda asked: asked["time_h"]).admitted(recipes(9.0))
     assert toy(best=6.0).admitted(recipes(6.1)) == pytest.approx(6.1)  # within what a search for the best may miss
+
+
+def test_a_lab_that_takes_the_table_apart_still_gets_its_sentence():
+    def truth(table: pd.DataFrame) -> list[float]:
+        del table["time_h"]
+        return [20.0] * len(table)
+
+    with pytest.raises(Refusal, match=r"best\(\) gave 12, but time_h 4.0 gives 20"):
+        toy(truth=truth).admitted(recipes(4.0))
 
 
 def test_where_the_least_is_wanted_it_is_less_that_beats_the_best():
