@@ -28,6 +28,8 @@ _TRIES = 22
 recipes is gone through instead when draws have not found enough."""
 _AT_ONCE = 1 << 16
 """Recipes looked at together: what bounds the memory."""
+ON_STEP = 1e-6
+"""Share of a step that rounding may put a setting off it."""
 LARGEST_BOUND = 1e100
 """Bounds beyond this size are no settings, and the range between them may overflow."""
 
@@ -343,7 +345,7 @@ class SearchSpace:
             for part in [_AT_ONCE] * (size // _AT_ONCE) or [size]:
                 units = engine.random(part)
                 batch = self.decode(np.where(widths > 0, np.floor(units * widths), units))
-                found = pd.concat([found, batch[self.feasible(batch)]], ignore_index=True)
+                found = pd.concat([found, batch[self.kept(batch)]], ignore_index=True)
             if finite:
                 found = found.drop_duplicates(ignore_index=True)
             drawn += size
@@ -407,8 +409,25 @@ class SearchSpace:
     @cached_property
     def _balanced(self) -> frozenset[str]:
         """Parameters that equalities fix once the others are chosen."""
-        numeric = tuple(parameter.name for parameter in self.numeric)
-        return frozenset(name for rule in self.constraints if (name := rule.balance(numeric)) is not None)
+        return frozenset(name for rule in self.constraints if (name := self._balancing(rule)) is not None)
+
+    def _balancing(self, rule: Constraint) -> str | None:
+        """The parameter that an equality fixes: the last one named, but one without a step before one with."""
+        settings = {parameter.name: parameter.n_settings for parameter in self.numeric}
+        name = rule.balance(tuple(settings))
+        if name is None or settings[name] == math.inf:
+            return name
+        free = [each for each in rule.names if settings[each] == math.inf]
+        return free[-1] if free else name
+
+    def kept(self, table: pd.DataFrame) -> Mask:
+        """Return which of n decoded recipes are feasible and can be set: what makes up a balance is on no step by itself."""
+        allowed = self.feasible(table)
+        for parameter in self.numeric:
+            if parameter.step is not None and parameter.name in self._balanced:
+                column = table[parameter.name].to_numpy(float)
+                allowed &= np.abs(parameter.snap(column) - column) <= ON_STEP * parameter.step
+        return allowed
 
     @cached_property
     def _n_recipes(self) -> float:
@@ -429,14 +448,13 @@ class SearchSpace:
             places = np.unravel_index(np.arange(start, min(start + _AT_ONCE, math.prod(shape))), shape)
             columns = zip(self.names, values, places, strict=True)
             table = self._balance(pd.DataFrame({name: each[place] for name, each, place in columns}))
-            kept.append(table[self.feasible(table)])
+            kept.append(table[self.kept(table)])
         return pd.concat(kept, ignore_index=True)
 
     def _balance(self, table: pd.DataFrame) -> pd.DataFrame:
         """Make linear equalities true by their last parameter, which is then no free choice."""
-        numeric = tuple(parameter.name for parameter in self.numeric)
         for constraint in self.constraints:
-            name = constraint.balance(numeric)
+            name = self._balancing(constraint)
             if name is not None:
                 bounds = next((p.low, p.high) for p in self.numeric if p.name == name)
                 table[name] = without_dust(constraint.solve(table, name), max(map(abs, bounds)))

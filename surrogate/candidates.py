@@ -84,7 +84,7 @@ def _filled(space: SearchSpace, found: Floats, *, seed: int) -> Floats:
 def settable(space: SearchSpace, x: Floats) -> Floats:
     """Return those of n encoded recipes that, snapped to what can be set, are feasible; each once."""
     table = space.decode(x)
-    table = table[space.feasible(table)]
+    table = table[space.kept(table)]
     return unique(space.encode(table)) if len(table) else x[:0]
 
 

@@ -210,3 +210,13 @@ def test_parts_that_two_balances_share_keep_both():
     space = SearchSpace.of({"a": (0, 50), "b": (0, 50), "c": (0, 50)}, constraints=["b + c == 50", "a + c == 30"])
     mixed = space.displaced(pd.DataFrame([{"a": 10.0, "b": 30.0, "c": 20.0}]), {"a": np.array([1.0])})
     assert mixed.to_dict("records") == [{"a": 11.0, "b": 31.0, "c": 19.0}]
+
+
+@pytest.mark.parametrize("steps", [{"b": 5}, {"a": 0.25, "b": 5}, {"a": 5}, {"a": 5, "b": 0.25}])
+def test_what_makes_up_a_balance_keeps_its_step(steps):
+    space = SearchSpace.of({"a": (10, 40), "b": (10, 40)}, steps=steps, constraints=["a + b == 50"])
+    recipes = space.sample(64, seed=0)
+    assert len(recipes) > 1
+    for name, step in steps.items():
+        assert (((recipes[name] - 10) / step) % 1.0).abs().max() < 1e-9
+    assert np.allclose(recipes.a + recipes.b, 50)

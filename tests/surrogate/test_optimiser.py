@@ -188,6 +188,16 @@ def test_an_equality_that_a_bound_leaves_without_solution_ends_no_campaign(rule)
     assert opt.space.feasible(opt.recommend()).all()
 
 
+@pytest.mark.parametrize("steps", [{"b": 5}, {"a": 0.25, "b": 5}])
+def test_proposals_keep_the_step_of_what_makes_up_a_balance(steps):
+    opt = Optimiser({"a": (10, 40), "b": (10, 40)}, steps=steps, constraints=["a + b == 50"], seed=0)
+    for _ in range(4):
+        recipes = opt.ask(2)
+        opt.tell(recipes, -((recipes.a - 22) ** 2))
+        assert (recipes.b % 5 == 0).all() and (recipes.a + recipes.b == 50).all()
+    assert opt.recommend()["b"][0] % 5 == 0
+
+
 def test_a_ridge_keeps_the_balance_of_a_whole():
     opt = Optimiser({"a": (10, 40), "c": (10, 40), "t": (0.0, 1.0)}, constraints=["a + c == 50"], seed=0)
     recipes = opt.ask(6)
