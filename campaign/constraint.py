@@ -92,6 +92,13 @@ class Constraint:
         return tuple(dict.fromkeys(node.id for node in found))
 
     @property
+    def reckoned(self) -> frozenset[str]:
+        """Parameters that are added, multiplied, or handed to a function: they must be numbers."""
+        whole = [node for node in ast.walk(self.tree) if isinstance(node, ast.BinOp | ast.UnaryOp | ast.Call)]
+        parts = [part for node in whole for part in _operands(node)]
+        return frozenset(part.id for part in parts if isinstance(part, ast.Name))
+
+    @property
     def compared(self) -> tuple[tuple[str, str | float], ...]:
         """Every parameter that is compared for being the same (==, !=, in) with a text or number, and that."""
         found: list[tuple[str, str | float]] = []
@@ -123,6 +130,8 @@ class Constraint:
         tree = self.tree
         if not (isinstance(tree, ast.Compare) and len(tree.ops) == 1 and isinstance(tree.ops[0], ast.Eq)):
             return None
+        if any(isinstance(node, ast.Compare) for side in (tree.left, *tree.comparators) for node in ast.walk(side)):
+            return None  # conditions that hold together or not at all: nothing to solve
         candidates = [name for name in self.names if name in numeric]
         return candidates[-1] if candidates and len(candidates) == len(self.names) else None
 
@@ -219,12 +228,63 @@ def _check(tree: ast.expr, text: str) -> None:
             name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
             if name not in _FUNCTIONS or node.keywords or not node.args:
                 raise Refusal(f"constraint {text!r}: {name}() is not known here; {nearest(name, _FUNCTIONS)}")
+            if len(node.args) > 1 and name not in ("min", "max"):
+                raise Refusal(f"constraint {text!r}: {name}() is of one number, not of {len(node.args)}")
         elif isinstance(node, ast.BinOp) and type(node.op) not in _ARITHMETIC:
             raise Refusal(f"constraint {text!r}: of arithmetic only + - * / ** are known")
         elif isinstance(node, ast.Constant) and not isinstance(node.value, int | float | str):
             raise Refusal(f"constraint {text!r}: {node.value!r} is neither a number nor a quoted name")
         elif isinstance(node, ast.Compare) and any(isinstance(op, ast.Is | ast.IsNot) for op in node.ops):
             raise Refusal(f"constraint {text!r}: write == or != instead of is")
+        _check_parts(node, text)
+
+
+def _check_parts(node: ast.expr, text: str) -> None:
+    """Refuse lists, conditions and texts where they mean nothing."""
+    for each in _linked(node):
+        if not _is_condition(each):
+            raise Refusal(f"constraint {text!r}: {ast.unparse(each)} is no condition, as and, or, not link them")
+    for each in _operands(node):
+        if isinstance(each, ast.Tuple | ast.List):
+            raise Refusal(f"constraint {text!r}: a list stands only after in, e.g. sse in ('LPSCl', 'LGPS')")
+        if isinstance(each, ast.Constant) and isinstance(each.value, str) and not isinstance(node, ast.Compare):
+            raise Refusal(f"constraint {text!r}: {each.value!r} is a text and cannot be reckoned with")
+    for op, right in zip(node.ops, node.comparators, strict=True) if isinstance(node, ast.Compare) else ():
+        members = right.elts if isinstance(right, ast.Tuple | ast.List) else [right]
+        plain = isinstance(right, ast.Tuple | ast.List) or (
+            isinstance(right, ast.Constant) and isinstance(right.value, str)
+        )
+        if isinstance(op, ast.In | ast.NotIn) and not (plain and all(map(_is_literal, members))):
+            raise Refusal(
+                f"constraint {text!r}: after in stands a list of numbers or quoted names, e.g. ('LPSCl', 'LGPS')"
+            )
+
+
+def _linked(node: ast.expr) -> list[ast.expr]:
+    """The parts of a condition that must be conditions themselves."""
+    if isinstance(node, ast.BoolOp):
+        return node.values
+    return [node.operand] if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not) else []
+
+
+def _operands(node: ast.expr) -> list[ast.expr]:
+    """The parts of an expression that stand for one value a recipe."""
+    if isinstance(node, ast.BinOp):
+        return [node.left, node.right]
+    if isinstance(node, ast.UnaryOp) and not isinstance(node.op, ast.Not):
+        return [node.operand]
+    if isinstance(node, ast.Call):
+        return node.args
+    if isinstance(node, ast.Compare):
+        pairs = zip(node.ops, node.comparators, strict=True)
+        return [node.left, *(side for op, side in pairs if not isinstance(op, ast.In | ast.NotIn))]
+    return []
+
+
+def _is_literal(node: ast.expr) -> bool:
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+        node = node.operand
+    return isinstance(node, ast.Constant)
 
 
 def _as_written(tree: ast.expr, text: str) -> None:
@@ -268,7 +328,7 @@ def _value(tree: ast.expr, columns: Mapping[str, Any]) -> Any:
         return _ARITHMETIC[type(tree.op)](_value(tree.left, columns), _value(tree.right, columns))
     if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
         return _FUNCTIONS[tree.func.id](*(_value(argument, columns) for argument in tree.args))
-    return _truth(tree, columns)
+    return np.asarray(_truth(tree, columns), dtype=float)  # numpy's True + True is True
 
 
 def _truth(tree: ast.expr, columns: Mapping[str, Any]) -> Any:

@@ -192,6 +192,9 @@ class SearchSpace:
                 broken, by every recipe.
         """
         where = f"constraint {constraint.text!r}"
+        for category in self.categories:
+            if category.name in constraint.reckoned:
+                raise Refusal(f"{where}: {category.name} is a choice among names and cannot be reckoned with")
         for name, asked in constraint.compared:
             parameter = next((each for each in self.parameters if each.name == name), None)
             if isinstance(parameter, Category) and asked not in parameter.levels:

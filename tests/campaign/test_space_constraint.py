@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from campaign.constraint import Constraint
 from campaign.errors import Refusal
+from campaign.space import SearchSpace
 
 TABLE = pd.DataFrame({"a": [1.0, 2.0, 4.0], "b": [1.0, 0.0, -4.0], "kind": ["x", "y", "z"]})
 
@@ -25,6 +26,9 @@ TABLE = pd.DataFrame({"a": [1.0, 2.0, 4.0], "b": [1.0, 0.0, -4.0], "kind": ["x",
         ("max(a, -b) >= 4 or sqrt(a) <= 1", [True, False, True]),
         ("b / b > 0", [True, False, True]),
         ("-b + +a > 2", [False, False, True]),
+        ("(a < 3) + (b > -1) + (a < 2) <= 2", [False, True, True]),
+        ("-(a < 3) <= -1", [True, True, False]),
+        ("b in (-4, +1)", [True, False, True]),
     ],
 )
 def test_conditions_hold_where_they_should(text, met):
@@ -101,6 +105,20 @@ def test_an_equality_that_is_not_linear_is_refused(text):
         "a := 3",
         "a is 3",
         "a <= None",
+        "(a and b) <= 1",
+        "(not a) <= 1",
+        "(1, 2) <= a",
+        "a == [1, 2]",
+        "min((a, b)) <= 1",
+        "a in b",
+        "a in 3",
+        "a in (b, 1)",
+        "1 in (a, b)",
+        "a in ((1, 2), 3)",
+        "a + 'x' <= 1",
+        "exp('x') <= 1",
+        "-'x' <= 1",
+        "sqrt(a, b) <= 1",
     ],
 )
 def test_anything_else_is_refused_and_never_run(text):
@@ -111,3 +129,9 @@ def test_anything_else_is_refused_and_never_run(text):
 def test_a_huge_power_is_no_crash():
     assert Constraint("a <= 10**10**10").holds(TABLE).all()
     assert not np.any(Constraint("10.0**a**999 <= 1").holds(TABLE[1:]))
+
+
+def test_conditions_that_must_agree_are_no_balance():
+    recipes = SearchSpace.of({"x": (0, 1), "y": (0, 1)}, constraints=["(x < 0.5) == (y < 0.5)"]).sample(64, seed=0)
+    assert ((recipes.x < 0.5) == (recipes.y < 0.5)).all()
+    assert 16 < (recipes.x < 0.5).sum() < 48

@@ -106,6 +106,8 @@ NAMED = {"x": (0.0, 1.0), "sse": ["LPSCl", "LGPS"]}
         ({"constraints": ["sse != 3"]}, "3 is no name of sse"),
         ({"constraints": ["x != '0.5'"]}, "x is a number, and '0.5' a text"),
         ({"constraints": ["sse == 'LPGS' or gas <= 5"]}, "'LPGS' is no name"),
+        ({"constraints": ["sse + 1 <= x"]}, "sse is a choice among names and cannot be reckoned with"),
+        ({"constraints": ["abs(sse) <= gas"]}, "cannot be reckoned with"),
         ({"forbidden": [{"x": "0.5"}]}, "x is a number, and '0.5' none"),
         ({"forbidden": [{"x": [0.5, None]}]}, "x is a number, and None none"),
         ({"goal": {"cap": "max", "sse": "min"}}, "goal of sse: it is a choice among names"),
