@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from campaign.errors import Refusal
 
 Item = TypeVar("Item")
@@ -40,6 +43,21 @@ def mapped(given: Any, what: str, right: str) -> dict[Any, Any]:
         return dict(given or {})
     except (TypeError, ValueError) as error:
         raise Refusal(f"{what}: {_shown(given)} is no mapping; right would be e.g. {right}") from error
+
+
+def array_of(given: Any) -> npt.NDArray[Any]:
+    """Return numbers that were handed in, or that a caller's function gave, as an array; what is masked is NaN.
+
+    >>> array_of(np.ma.array([1, 2], mask=[False, True]))
+    array([ 1., nan])
+
+    Raises:
+        ValueError: they are no array, or a tensor that still wants its gradient.
+    """
+    try:
+        return np.ma.filled(given.astype(float), np.nan) if isinstance(given, np.ma.MaskedArray) else np.asarray(given)
+    except RuntimeError as error:  # torch's
+        raise ValueError(" ".join(str(error).split())) from error
 
 
 def _shown(given: Any) -> str:

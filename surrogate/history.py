@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from campaign.errors import Refusal
+from campaign.given import array_of
 from campaign.names import nearest
 from campaign.space import SearchSpace
 
@@ -177,7 +178,7 @@ def read_common(given: Any, outcomes: Sequence[str], se: Floats) -> Floats | Non
             raise Refusal(f"common errors: {name!r} is no outcome that is modelled; {nearest(str(name), outcomes)}")
         j = list(outcomes).index(name)
         try:
-            square = np.asarray(matrix, dtype=float)
+            square = array_of(matrix).astype(float)
         except (ValueError, TypeError) as error:
             raise Refusal(f"common errors of {name}: {n} x {n} numbers are wanted, not {str(matrix)[:40]!r}") from error
         if square.shape != (n, n):
@@ -215,8 +216,9 @@ def _as_table(values: Any, outcomes: Sequence[str], n: int) -> pd.DataFrame:
     if isinstance(values, pd.Series):
         return values.to_frame(outcomes[0])
     try:
+        values = array_of(values) if hasattr(values, "__array__") else values
         depth = np.ndim(values)
-    except ValueError:  # lists of several lengths
+    except (ValueError, RuntimeError):  # lists of several lengths, tensors that want their gradient
         depth = 2
     if depth == 0:
         values = [values]
@@ -240,7 +242,10 @@ def _named(table: pd.DataFrame, outcomes: Sequence[str]) -> pd.DataFrame:
 
 
 def _numbers(column: pd.Series, name: str) -> Floats:
-    read = pd.to_numeric(column, errors="coerce")
+    try:
+        read = pd.to_numeric(column, errors="coerce")
+    except TypeError as error:  # tensors or arrays of one number each
+        raise Refusal(f"{name}: {column.iloc[0]!r} is not a plain number; tell such") from error
     if column.dtype.kind in "mM":
         raise Refusal(f"{name}: {column.iloc[0]!r} is a time; tell numbers")
     if read.dtype.kind == "c":

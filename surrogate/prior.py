@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from campaign.errors import Refusal
+from campaign.given import array_of
 from campaign.names import nearest
 from campaign.parameter import Category
 from campaign.space import SearchSpace
@@ -63,7 +64,7 @@ class Prior:
         self._function, self._space, self._sign = function, space, sign
         self._memory: dict[bytes, Floats] = {}
         self._turned_memory: dict[bytes, Floats] = {}
-        self._unit = 1.0
+        self._unit, self._draws = 1.0, 0
         self.width, self.silent = 0, False
         self._scales: dict[float | None, _Scale] = {}
         self._gaps: dict[float | None, Gap] = {}
@@ -191,11 +192,6 @@ class Prior:
         self._unit = float(np.abs(given).max(initial=0.0, where=np.isfinite(given))) or 1.0
         given = given / self._unit
         again = self._call(reference[:3])
-        if len(again) != len(given):
-            raise Refusal(
-                f"the prior gave {len(given)} draws when first asked and {len(again)} when asked again; draw k must always "
-                "mean the same parameters"
-            )
         if not np.allclose(given[:, :3], again, rtol=ROUNDING, atol=ROUNDING, equal_nan=True):
             raise Refusal(
                 "the prior gives other values when asked twice for the same recipes; fix the seed of its draws, so that "
@@ -238,7 +234,7 @@ class Prior:
         table = self._space.restore(x)
         told = self._function(table)
         try:
-            answer = np.asarray(told)
+            answer = array_of(told)
             given = answer.astype(float, casting="same_kind" if answer.dtype.kind == "c" else "unsafe")
         except (ValueError, TypeError, OverflowError) as error:
             raise Refusal(f"the prior gave something else than numbers for {len(x)} recipes: {error}") from error
@@ -249,6 +245,12 @@ class Prior:
             raise Refusal(
                 f"the prior gave an array of shape {shape} for {len(x)} recipes; right is ({len(x)},) or "
                 f"(draws, {len(x)})"
+            )
+        self._draws = self._draws or len(given)
+        if len(given) != self._draws:
+            raise Refusal(
+                f"the prior gave {self._draws} draws when first asked and {len(given)} when asked again; draw k must always "
+                "mean the same parameters"
             )
         return self._sign * given / self._unit
 

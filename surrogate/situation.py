@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from campaign.errors import Refusal
+from campaign.given import array_of
 from campaign.space import SearchSpace
 from surrogate.belief import Belief
 from surrogate.feasibility import Feasibility
@@ -142,7 +143,7 @@ def costs(cost: Cost, recipes: pd.DataFrame) -> Floats:
     """Return the cost of n recipes, checked."""
     answer = cost(recipes)
     try:
-        array = np.asarray(answer)
+        array = array_of(answer)
         given = array.astype(float, casting="same_kind" if array.dtype.kind == "c" else "unsafe")
     except (ValueError, TypeError, OverflowError) as error:
         raise Refusal(f"the cost gave something else than numbers for {len(recipes)} recipes: {error}") from error

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from mixwright import Optimiser, Refusal
 
@@ -191,6 +192,44 @@ def test_recipes_of_another_form_are_refused(recipes, said):
     refused(said, opt.tell, recipes, [1.0, 2.0])
     refused(said, opt.pending, recipes)
     refused(said, opt.predict, recipes)
+
+
+def test_tensors_and_masked_arrays_are_read_or_refused():
+    wanting = torch.tensor([1.0, 2.0], requires_grad=True)
+    for values in (torch.tensor([1.0, 2.0]), wanting.detach().numpy(), np.ma.array([1.0, 2.0], mask=[False, False])):
+        opt = Optimiser(BOX)
+        opt.tell(TWO, values)
+        assert opt.trials["value"].tolist() == [1.0, 2.0]
+    opt.tell(TWO, np.ma.array([3.0, 4.0], mask=[False, True]))
+    assert opt.trials["value"].isna().tolist() == [False, False, False, True]
+    refused("one number a recipe", opt.tell, TWO, wanting)
+    refused("one number a recipe", opt.tell, TWO, list(wanting))
+    refused("not a plain number", opt.tell, TWO, list(torch.tensor([1.0, 2.0])))
+    told = pd.DataFrame({"value": [1.0, 2.0], "se": [1.0, 1.0]})
+    refused("2 x 2 numbers", opt.tell, TWO, told, common=torch.eye(2, requires_grad=True))
+    refused("something else than numbers", Optimiser, BOX, prior=lambda recipes: wanting.expand(len(recipes) // 2, 2).T)
+    costly = Optimiser(BOX, prior=prior, cost=lambda recipes: torch.ones(len(recipes), requires_grad=True))
+    refused("something else than numbers", costly.ask)
+
+
+def test_what_a_prior_masks_it_says_nothing_of():
+    def spoken(recipes):
+        return np.ma.masked_greater(recipes.x.to_numpy(), 0.5)
+
+    opt = Optimiser(BOX, prior=spoken, seed=0)
+    told = Optimiser(BOX, prior=lambda recipes: recipes.x.where(recipes.x <= 0.5), seed=0)
+    pd.testing.assert_frame_equal(opt.ask(2), told.ask(2))
+
+
+def test_a_prior_that_gives_other_draws_later_is_refused():
+    answers = iter([2, 2, 2, 2, *[3] * 99])
+
+    def changing(recipes):
+        return np.tile(recipes.x.to_numpy(), (next(answers), 1))
+
+    opt = Optimiser(BOX, prior=changing)
+    opt.tell(TWO, [1.0, 2.0])
+    refused("2 draws when first asked and 3 when asked again", opt.ask)
 
 
 def test_questions_of_another_kind_are_refused():
