@@ -1,6 +1,6 @@
 """Constraints on a recipe, written as text: `"active_wt_pct + carbon_wt_pct <= 50"`, `"sse != 'LGPS' or speed_rpm < 1500"`.
 
-The text is read by Python's own parser and walked against a whitelist; nothing is ever evaluated as code. Known are
+What may stand in it is in `campaign.grammar`, what it comes to in `campaign.expression`. Known are
 numbers, quoted names, parameters, `+ - * / **`, `sqrt exp log log10 abs min max`, `<= < >= > == !=` (also chained),
 `in`, `and`, `or`, `not`.
 """
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import ast
 import itertools
-import operator
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,39 +17,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from campaign.errors import Refusal
-from campaign.names import nearest
+from campaign.expression import ORDERED, truth_of, value_of
+from campaign.grammar import operands, read
 
 Mask = npt.NDArray[np.bool_]
-
-RELATIVE_SLACK = 1e-9
-"""Rounding that a bound forgives, relative to the smaller side: 0.1 + 0.2 <= 0.3 holds."""
-
-ABSOLUTE_SLACK = 1e-12
-"""The same where a side is 0: 0.1 + 0.2 - 0.3 <= 0 holds."""
-
-ORDINARY = 1e-3
-"""Where all that is compared is smaller than this, absolute slacks shrink with it: 1e-12 is no rounding of a diffusion
-coefficient of 1e-14 m2/s."""
-TINIEST = 1e-100
-"""The least share of them that is left: numbers near 1e-308 are rounded coarsely."""
-
-_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
-}
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "sqrt": np.sqrt,
-    "exp": np.exp,
-    "log": np.log,
-    "log10": np.log10,
-    "abs": np.abs,
-    "min": lambda *args: np.minimum.reduce(np.broadcast_arrays(*args)),
-    "max": lambda *args: np.maximum.reduce(np.broadcast_arrays(*args)),
-}
-_ORDERED = (ast.LtE, ast.Lt, ast.GtE, ast.Gt)
 
 
 @dataclass(frozen=True)
@@ -68,20 +37,7 @@ class Constraint:
     tree: ast.expr = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        try:
-            tree = ast.parse(self.text.strip(), mode="eval").body
-        except (SyntaxError, ValueError, RecursionError) as error:
-            raise Refusal(
-                f"constraint {self.text!r} cannot be read; right would be e.g. 'active_wt_pct <= 40'"
-            ) from error
-        if not _is_condition(tree):
-            raise Refusal(
-                f"constraint {self.text!r} compares nothing; it needs <=, >=, <, >, ==, != or in, "
-                "e.g. 'active_wt_pct <= 40'"
-            )
-        _check(tree, self.text)
-        _as_written(tree, self.text.strip())
-        object.__setattr__(self, "tree", tree)
+        object.__setattr__(self, "tree", read(self.text))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -95,7 +51,7 @@ class Constraint:
     def reckoned(self) -> frozenset[str]:
         """Parameters that are added, multiplied, or handed to a function: they must be numbers."""
         whole = [node for node in ast.walk(self.tree) if isinstance(node, ast.BinOp | ast.UnaryOp | ast.Call)]
-        parts = [part for node in whole for part in _operands(node)]
+        parts = [part for node in whole for part in operands(node)]
         return frozenset(part.id for part in parts if isinstance(part, ast.Name))
 
     @property
@@ -107,7 +63,7 @@ class Constraint:
                 continue
             sides = [node.left, *node.comparators]
             for op, left, right in zip(node.ops, sides[:-1], sides[1:], strict=True):
-                if isinstance(op, _ORDERED):
+                if isinstance(op, ORDERED):
                     continue
                 members = right.elts if isinstance(right, ast.Tuple | ast.List) else [right]
                 for one, other in itertools.chain(
@@ -122,7 +78,7 @@ class Constraint:
         """Return for each of n recipes whether the condition is met (an undefined value, such as 0/0, is not)."""
         columns = {name: table[name].to_numpy() for name in self.names}
         with np.errstate(all="ignore"):
-            met = _truth(self.tree, columns)
+            met = truth_of(self.tree, columns)
         return np.broadcast_to(met, len(table)).astype(bool)
 
     def balance(self, numeric: tuple[str, ...]) -> str | None:
@@ -159,7 +115,7 @@ class Constraint:
         def gap(value: float) -> npt.NDArray[np.float64]:
             columns[name] = np.full(len(table), value)
             with np.errstate(all="ignore"):
-                return np.asarray(_value(left, columns) - _value(right, columns), dtype=float)
+                return np.asarray(value_of(left, columns) - value_of(right, columns), dtype=float)
 
         solved, bent, known = _root(gap(0.0), gap(1.0), gap(2.0))
         left_over = bent | ~known | ~np.isfinite(solved)
@@ -198,14 +154,6 @@ def _root(
     return np.where(known, root, np.nan), bent, known
 
 
-def _is_condition(tree: ast.expr) -> bool:
-    if isinstance(tree, ast.BoolOp):
-        return all(_is_condition(value) for value in tree.values)
-    if isinstance(tree, ast.UnaryOp):
-        return isinstance(tree.op, ast.Not) and _is_condition(tree.operand)
-    return isinstance(tree, ast.Compare)
-
-
 def _is_sum(tree: ast.expr) -> bool:
     """Whether an expression is a sum of parameters times numbers."""
     if isinstance(tree, ast.BinOp):
@@ -219,169 +167,3 @@ def _is_sum(tree: ast.expr) -> bool:
     if isinstance(tree, ast.UnaryOp):
         return not isinstance(tree.op, ast.Not) and _is_sum(tree.operand)
     return isinstance(tree, ast.Name) or (isinstance(tree, ast.Constant) and not isinstance(tree.value, str))
-
-
-def _check(tree: ast.expr, text: str) -> None:
-    """Refuse everything that is not on the whitelist, before any recipe is looked at."""
-    for node in _expressions(tree):
-        if isinstance(node, ast.Call):
-            name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
-            if name not in _FUNCTIONS or node.keywords or not node.args:
-                raise Refusal(f"constraint {text!r}: {name}() is not known here; {nearest(name, _FUNCTIONS)}")
-            if len(node.args) > 1 and name not in ("min", "max"):
-                raise Refusal(f"constraint {text!r}: {name}() is of one number, not of {len(node.args)}")
-        elif isinstance(node, ast.BinOp) and type(node.op) not in _ARITHMETIC:
-            raise Refusal(f"constraint {text!r}: of arithmetic only + - * / ** are known")
-        elif isinstance(node, ast.Constant) and not isinstance(node.value, int | float | str):
-            raise Refusal(f"constraint {text!r}: {node.value!r} is neither a number nor a quoted name")
-        elif isinstance(node, ast.Compare) and any(isinstance(op, ast.Is | ast.IsNot) for op in node.ops):
-            raise Refusal(f"constraint {text!r}: write == or != instead of is")
-        _check_parts(node, text)
-
-
-def _check_parts(node: ast.expr, text: str) -> None:
-    """Refuse lists, conditions and texts where they mean nothing."""
-    for each in _linked(node):
-        if not _is_condition(each):
-            raise Refusal(f"constraint {text!r}: {ast.unparse(each)} is no condition, as and, or, not link them")
-    for each in _operands(node):
-        if isinstance(each, ast.Tuple | ast.List):
-            raise Refusal(f"constraint {text!r}: a list stands only after in, e.g. sse in ('LPSCl', 'LGPS')")
-        if isinstance(each, ast.Constant) and isinstance(each.value, str) and not isinstance(node, ast.Compare):
-            raise Refusal(f"constraint {text!r}: {each.value!r} is a text and cannot be reckoned with")
-    for op, right in zip(node.ops, node.comparators, strict=True) if isinstance(node, ast.Compare) else ():
-        members = right.elts if isinstance(right, ast.Tuple | ast.List) else [right]
-        plain = isinstance(right, ast.Tuple | ast.List) or (
-            isinstance(right, ast.Constant) and isinstance(right.value, str)
-        )
-        if isinstance(op, ast.In | ast.NotIn) and not (plain and all(map(_is_literal, members))):
-            raise Refusal(
-                f"constraint {text!r}: after in stands a list of numbers or quoted names, e.g. ('LPSCl', 'LGPS')"
-            )
-
-
-def _linked(node: ast.expr) -> list[ast.expr]:
-    """The parts of a condition that must be conditions themselves."""
-    if isinstance(node, ast.BoolOp):
-        return node.values
-    return [node.operand] if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not) else []
-
-
-def _operands(node: ast.expr) -> list[ast.expr]:
-    """The parts of an expression that stand for one value a recipe."""
-    if isinstance(node, ast.BinOp):
-        return [node.left, node.right]
-    if isinstance(node, ast.UnaryOp) and not isinstance(node.op, ast.Not):
-        return [node.operand]
-    if isinstance(node, ast.Call):
-        return node.args
-    if isinstance(node, ast.Compare):
-        pairs = zip(node.ops, node.comparators, strict=True)
-        return [node.left, *(side for op, side in pairs if not isinstance(op, ast.In | ast.NotIn))]
-    return []
-
-
-def _is_literal(node: ast.expr) -> bool:
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
-        node = node.operand
-    return isinstance(node, ast.Constant)
-
-
-def _as_written(tree: ast.expr, text: str) -> None:
-    """Give parameters back the spelling that the text has: the parser turns the micro sign into a Greek letter, and so on."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
-            node.id = ast.get_source_segment(text, node) or node.id
-
-
-def _expressions(tree: ast.expr) -> Iterator[ast.expr]:
-    allowed = (
-        ast.BoolOp,
-        ast.UnaryOp,
-        ast.BinOp,
-        ast.Compare,
-        ast.Call,
-        ast.Name,
-        ast.Constant,
-        ast.Tuple,
-        ast.List,
-    )
-    if not isinstance(tree, allowed):
-        raise Refusal(f"a constraint may not contain {ast.unparse(tree)!r}: only parameters, numbers and comparisons")
-    yield tree
-    children = tree.args if isinstance(tree, ast.Call) else ast.iter_child_nodes(tree)
-    for child in children:
-        if isinstance(child, ast.expr):
-            yield from _expressions(child)
-
-
-def _value(tree: ast.expr, columns: Mapping[str, Any]) -> Any:
-    if isinstance(tree, ast.Constant):
-        # np.float64 overflows to inf, which no bound admits; Python's own float would raise.
-        return np.float64(tree.value) if isinstance(tree.value, int | float) else tree.value
-    if isinstance(tree, ast.Name):
-        return columns[tree.id]
-    if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub | ast.UAdd):
-        inner = _value(tree.operand, columns)
-        return -inner if isinstance(tree.op, ast.USub) else inner
-    if isinstance(tree, ast.BinOp):
-        return _ARITHMETIC[type(tree.op)](_value(tree.left, columns), _value(tree.right, columns))
-    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
-        return _FUNCTIONS[tree.func.id](*(_value(argument, columns) for argument in tree.args))
-    return np.asarray(_truth(tree, columns), dtype=float)  # numpy's True + True is True
-
-
-def _truth(tree: ast.expr, columns: Mapping[str, Any]) -> Any:
-    if isinstance(tree, ast.BoolOp):
-        parts = [np.asarray(_truth(value, columns), dtype=bool) for value in tree.values]
-        combine = np.logical_and if isinstance(tree.op, ast.And) else np.logical_or
-        return combine.reduce(np.broadcast_arrays(*parts))
-    if isinstance(tree, ast.UnaryOp):
-        return ~np.asarray(_truth(tree.operand, columns), dtype=bool)
-    assert isinstance(tree, ast.Compare)
-    sides = [tree.left, *tree.comparators]
-    links = [_compare(op, a, b, columns) for op, a, b in zip(tree.ops, sides[:-1], sides[1:], strict=True)]
-    return np.logical_and.reduce(np.broadcast_arrays(*links))
-
-
-def _compare(op: ast.cmpop, left: ast.expr, right: ast.expr, columns: Mapping[str, Any]) -> Any:
-    if isinstance(op, ast.In | ast.NotIn):
-        members = right.elts if isinstance(right, ast.Tuple | ast.List) else [right]
-        inside = np.isin(np.asarray(_value(left, columns)), [_value(member, columns) for member in members])
-        return inside if isinstance(op, ast.In) else ~inside
-    a, b = np.asarray(_value(left, columns)), np.asarray(_value(right, columns))
-    if isinstance(op, ast.Eq | ast.NotEq):
-        if a.dtype.kind in "fiu" and b.dtype.kind in "fiu":
-            same = np.abs(a - b) <= 1e-6 * (_shrunk(left, right, a, b, columns) + np.abs(b))
-        else:
-            same = a == b
-        return same if isinstance(op, ast.Eq) else ~np.asarray(same)
-    if a.dtype.kind not in "fiub" or b.dtype.kind not in "fiub":
-        raise Refusal(f"a constraint orders a name: {ast.unparse(left)} and {ast.unparse(right)} can only be == or !=")
-    slack = RELATIVE_SLACK * np.minimum(np.abs(a), np.abs(b)) + ABSOLUTE_SLACK * _shrunk(left, right, a, b, columns)
-    assert isinstance(op, _ORDERED)
-    if isinstance(op, ast.LtE):
-        return a <= b + slack
-    if isinstance(op, ast.GtE):
-        return a >= b - slack
-    return a < b if isinstance(op, ast.Lt) else a > b
-
-
-def _shrunk(left: ast.expr, right: ast.expr, a: Any, b: Any, columns: Mapping[str, Any]) -> Any:
-    """Return the factor on an absolute slack: 1, or less where both sides, and all that they are sums of, are tiny."""
-    if (np.abs(a) + np.abs(b) >= ORDINARY).all():
-        return 1.0
-    return np.fmin((_size(left, columns) + _size(right, columns)) / ORDINARY, 1.0) + TINIEST
-
-
-def _size(tree: ast.expr, columns: Mapping[str, Any]) -> Any:
-    """Return how large the terms of an expression are together, which its rounding goes by: 0.6 of 0.1 + 0.2 - 0.3."""
-    if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub | ast.UAdd):
-        return _size(tree.operand, columns)
-    if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Add | ast.Sub):
-        return _size(tree.left, columns) + _size(tree.right, columns)
-    if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Mult):
-        return _size(tree.left, columns) * _size(tree.right, columns)
-    if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Div):
-        return _size(tree.left, columns) / np.abs(_value(tree.right, columns))
-    return np.abs(_value(tree, columns))

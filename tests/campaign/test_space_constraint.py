@@ -35,6 +35,15 @@ def test_conditions_hold_where_they_should(text, met):
     assert Constraint(text).holds(TABLE).tolist() == met
 
 
+def test_a_parameter_called_like_a_word_of_the_grammar_is_told_so():
+    with pytest.raises(
+        Refusal, match=r"'class \+ b <= 1' cannot be read: class is a word of its grammar.*another name"
+    ):
+        Constraint("class + b <= 1")
+    with pytest.raises(Refusal, match="'a and <= 1' cannot be read; right would be"):
+        Constraint("a and <= 1")
+
+
 def test_rounding_is_forgiven_on_a_bound():
     assert Constraint("a + b <= 0.3").holds(pd.DataFrame({"a": [0.1], "b": [0.2]}))[0]
 
