@@ -5,8 +5,9 @@
     python benchmarks/ablations.py --quick
 
 On the virtual clock of lab_calendar.py. Off: the prior; the ensemble cut to its mean draw; partial curves (only finished
-cells count and none is stopped); powder results; cost-awareness; descriptors of the electrolytes. With the campaign's 8
-channels recipes differ in cost by a tenth at most (flows/lab_cost.py); `--channels 40` is a lab that waits for its mixer.
+cells count and none is stopped); powder results; cost-awareness (every trial costs the same); descriptors of the electrolytes.
+With the campaign's 8 channels recipes differ in cost by a tenth at most (flows/lab_cost.py); `--channels 40` is a lab that waits
+for its mixer.
 """
 
 from __future__ import annotations

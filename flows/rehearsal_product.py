@@ -101,7 +101,7 @@ class Product:
         """Why nothing more could be mixed, once it was asked for."""
         self._stock = Stock(lab.stock_g, lab.batch_mass_g) if lab is not None and lab.stock_g else None
         held, cycles = question.conditions, self.last_cycle
-        self._cost = None
+        self._cost: Callable[[pd.DataFrame], Floats] = lab_cost.all_alike
         if switches.cost_aware:
             self._cost = lab_cost.of_lab(question.space, held, lab or Lab(), materials, cycles=cycles)
         self._bounds = goals.conditions_on(question.bounds, question.space.names, held)
