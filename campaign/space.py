@@ -73,8 +73,11 @@ class SearchSpace:
                         raise Refusal(
                             f"forbidden combination {dict(combination)!r}: {name} is a number, and {each!r} none"
                         )
-                if isinstance(parameter, Category):
-                    parameter.read(pd.Series(_listed(values), dtype=object))
+                    if isinstance(parameter, Category) and each not in parameter.levels:
+                        raise Refusal(
+                            f"forbidden combination {dict(combination)!r}: {each!r} is no name of {name}; "
+                            f"{nearest(str(each), map(str, parameter.levels))}"
+                        )
         for name, table in self.descriptors.items():
             parameter = self._require(name, "descriptors")
             if not isinstance(parameter, Category):

@@ -148,7 +148,7 @@ def read_question(campaign: str | Path) -> tuple[CampaignSpec, Materials, Questi
 
     loaded = load_spec(campaign)
     materials, spec = loaded.materials(), loaded.spec
-    question = Question(space_of(spec, materials), spec.conditions(), spec.objective, spec.outcome_constraints)
+    question = Question(space_of(loaded, materials), spec.conditions(), spec.objective, spec.outcome_constraints)
     return spec, materials, question
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -55,7 +55,7 @@ class Session:
     @cached_property
     def space(self) -> SearchSpace:
         """The search space as the chooser takes it."""
-        return space_of(self.spec, self.materials)
+        return space_of(self.loaded, self.materials)
 
     @property
     def reader(self) -> Reader:
@@ -88,16 +88,33 @@ def is_dead(holder: str) -> bool:
     return False
 
 
-def space_of(spec: CampaignSpec, materials: Materials) -> SearchSpace:
-    """Build the search space of a spec; electrolytes carry their descriptors, so that an untried one can be predicted."""
+def space_of(loaded: LoadedCampaign, materials: Materials) -> SearchSpace:
+    """Build the search space of a campaign; electrolytes carry their descriptors, so that an untried one can be predicted.
+
+    Raises:
+        Refusal: names file and line of a constraint or forbidden combination that cannot be meant.
+    """
+    spec = loaded.spec
+    asked = {
+        name: (item.low, item.high) if isinstance(item, Range) else list(item) for name, item in spec.space.items()
+    }
+    steps = {name: item.step for name, item in spec.space.items() if isinstance(item, Range) and item.step}
     descriptors = {"sse": sse_descriptors(materials)} if "sse" in spec.space else {}
-    return SearchSpace.of(
-        {name: (item.low, item.high) if isinstance(item, Range) else list(item) for name, item in spec.space.items()},
-        constraints=spec.constraints,
-        steps={name: item.step for name, item in spec.space.items() if isinstance(item, Range) and item.step},
-        forbidden=spec.forbidden,
-        descriptors=descriptors,
-    )
+
+    def build(constraints: Sequence[str], forbidden: Sequence[Mapping[str, Any]]) -> SearchSpace:
+        return SearchSpace.of(asked, constraints=constraints, steps=steps, forbidden=forbidden, descriptors=descriptors)
+
+    build((), ())
+    alone: list[tuple[str, Sequence[str], Sequence[Mapping[str, Any]]]] = [
+        *((loaded.place("constraints", k), [rule], ()) for k, rule in enumerate(spec.constraints)),
+        *((loaded.place("forbidden", k), (), [rule]) for k, rule in enumerate(spec.forbidden)),
+    ]
+    for place, constraints, forbidden in alone:
+        try:
+            build(constraints, forbidden)
+        except Refusal as fault:
+            raise Refusal(f"{place}: {fault}") from None
+    return build(spec.constraints, spec.forbidden)
 
 
 def sse_descriptors(materials: Materials) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,30 @@ def test_who_asks_beyond_the_budget_gets_it_and_is_told(bench: Session, run: Run
     assert code == 0 and len(json.loads(out)) == 7
     assert "the budget of 5 trials is exceeded: 7 were asked for by now" in err
     assert tick.tick(open_session(path), project_now=False).sentences == ("the budget of 5 trials is used",)
+
+
+@pytest.mark.parametrize(
+    ("block", "says"),
+    [
+        (
+            "constraints:\n  - speed_rpm <= 1900\n  - speed_rmp <= 1500\n",
+            "LINE+2: constraint 'speed_rmp <= 1500': .*did you mean speed_rpm",
+        ),
+        ("constraints: [\"time_h != 'long'\"]\n", "LINE: constraint .*: time_h is a number, and 'long' a text"),
+        ("forbidden:\n  - {speed_rpm: fast}\n", "LINE+1: forbidden combination .*: speed_rpm is a number"),
+    ],
+)
+def test_a_condition_that_cannot_be_meant_is_refused_with_its_line(
+    bench: Session, run: Run, block: str, says: str
+) -> None:
+    path = bench.loaded.path
+    text = path.read_text().replace("objectives:", f"{block}objectives:")
+    path.write_text(text)
+    first = text[: text.index(block)].count("\n") + 1
+    for shift in (2, 1):
+        says = says.replace(f"LINE+{shift}", f"campaign.yaml, line {first + shift}")
+    code, _, err = run("propose", path, "-q", 1)
+    assert code == 1 and re.search(says.replace("LINE", f"campaign.yaml, line {first}"), err), err
 
 
 def test_a_sheet_that_cannot_be_written_is_refused_before_trials_are_proposed_for_it(bench: Session, run: Run) -> None:
