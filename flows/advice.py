@@ -1,12 +1,12 @@
 """Advice on the cells under test: which to stop, with the chance that it could still be the best, and which run on.
 
 The same for the virtual clock and for a real lab. A cell is stopped for one of three reasons: it has told all that counts (a
-lab's protocol may go on beyond the last cycle that is asked of; the virtual clock's does not); its chance of being the best is
-gone; or a fresh batch waits for a channel, all are taken, and that chance is small, or its running on would tell less of its
-region of recipes, a channel-day, than a fresh cell beside it would. What a cell lacks its neighbours lack too (a knee that none
-of them has come to yet), and no number of fresh cells makes up for that: one that runs to its end tells it for all. That a
-fresh cell would tell more of another region is no cause to stop this one: what is promising but hardly known would be given up
-after a few cycles each time.
+lab's protocol may go on beyond the last cycle that is asked of; the virtual clock's does not); its chance of beating the best
+tried is gone; or a fresh batch waits for a channel, all are taken, and that chance is small, or its running on would tell less
+of its region of recipes, a channel-day, than a fresh cell beside it would. What a cell lacks its neighbours lack too (a knee
+that none of them has come to yet), and no number of fresh cells makes up for that: one that runs to its end tells it for all.
+That a fresh cell would tell more of another region is no cause to stop this one: what is promising but hardly known would be
+given up after a few cycles each time.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ ALIKE = 0.01
 RATHER = 0.5
 """Chance of meeting the conditions on outcomes above which a recipe tried counts as one to be beaten."""
 HOPELESS = 0.02
-"""Chance of being the best under which a running cell is stopped."""
+"""Chance of beating the best tried under which a running cell is stopped."""
 WEAK = 0.1
-"""Chance of being the best under which a running cell gives its channel to a batch that waits [est]."""
+"""Chance of beating the best tried under which a running cell gives its channel to a batch that waits [est]."""
 START_DAYS = 2.5
 """Channel-days that go by before a fresh cell runs: mixing, powder, hands [est]."""
 SHORTEST_DAYS = 1.0
@@ -74,7 +74,7 @@ class Best:
 
     @property
     def share(self) -> float:
-        """What a chance of being the best is multiplied by where it is asked whether to stop."""
+        """What a chance of beating the best tried is multiplied by where it is asked whether to stop."""
         return self.met if self.likeliest is None else self.met / max(self.likeliest, 1e-12)
 
     @classmethod
@@ -188,7 +188,8 @@ def _judged(cell: Seen, value: float, se: float, beats: float, early: float, las
         reason = f"expected {value:.4g} ± {se:.2g} after {n} of {last_cycle} cycles ({to_come})"
     reason += f", {_against(best)}"
     if best.likeliest is None:
-        reason += f": its chance of being the best is {_likely(chance)}"
+        of = "beating that" if best.met == 1.0 else "doing both"
+        reason += f": its chance of {of if math.isfinite(best.mean) else 'being the best'} is {_likely(chance)}"
     hopeless = share < HOPELESS
     if hopeless and not told_all:
         reason += f", less than {_of(HOPELESS, best)}"

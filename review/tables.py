@@ -79,7 +79,7 @@ def advice_sheet(view: CampaignView) -> Sheet:
             lambda row: f"{number(row['expected'], 3)} ± {number(row['sd'], 2)}",
             "number",
         ),
-        Column("chance of being the best", lambda row: f"{number(100 * row['chance_best'], 2)} %", "number"),
+        Column("chance of beating the best tried", lambda row: f"{number(100 * row['chance_best'], 2)} %", "number"),
         Column("advice", lambda row: "stop" if row["stop"] else "run on", ""),
         Column("why", lambda row: str(row["reason"]), "words"),
     )

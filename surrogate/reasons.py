@@ -174,5 +174,5 @@ def _place(situation: Situation, x: np.ndarray) -> str:
         return "; tests the neighbourhood of a recipe already tried"
     names = [space.parameters[j].name for j in moved]
     return "; tests " + ", ".join(
-        f"{name} {_short(here[name], 4)} (nearest tried {_short(there[name], 4)})" for name in names
+        f"{name} {_short(here[name], 4)} ({_short(there[name], 4)} in the nearest recipe tried)" for name in names
     )

@@ -65,7 +65,8 @@ def test_today_says_which_cell_to_stop_and_which_runs_on(session: Session, tmp_p
     under_way(session, tmp_path)
     found = today(session)
     assert len(found.stop) == 1 and found.stop[0].startswith("T0004-M1-C1 on channel 4")
-    assert "chance of being the best" in found.stop[0] and "mixwright stop T0004-M1-C1" in found.stop[0]
+    assert "of the best tried: its chance of beating that is" in found.stop[0]
+    assert "mixwright stop T0004-M1-C1" in found.stop[0]
     assert len(found.running) == 1 and "T0003-M1-C1" in found.running[0] and "run on" in found.running[0]
     assert "7 channels" in found.propose[0]  # eight, one cell runs on
 
@@ -301,7 +302,7 @@ def test_while_nobody_knows_how_to_meet_a_condition_the_likeliest_cell_runs_on(
         row = session.ledger.trials("bench").loc[[str(item.number)[:5]]]
         (chance,) = optimiser.chance_met(row[list(session.spec.space)])
         assert chance < 0.5 and item.chance_best == pytest.approx(chance, rel=0.01)
-        assert "no recipe tried is likely to meet the conditions" in item.reason and "being the best" not in item.reason
+        assert "no recipe tried is likely to meet the conditions" in item.reason and "its chance of" not in item.reason
         likely = f"{chance:.0%}" if chance >= 0.02 else f"{chance:.1%}" if chance >= 0.001 else "under 0.1%"
         assert f"meets them with a chance of {likely}" in item.reason
 
