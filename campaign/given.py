@@ -45,6 +45,11 @@ def mapped(given: Any, what: str, right: str) -> dict[Any, Any]:
         raise Refusal(f"{what}: {_shown(given)} is no mapping; right would be e.g. {right}") from error
 
 
+def is_number(given: Any) -> bool:
+    """Whether a value is a number; a text or a yes/no, which files and people give, is none."""
+    return isinstance(given, int | float | np.integer | np.floating) and not isinstance(given, bool)
+
+
 def array_of(given: Any) -> npt.NDArray[Any]:
     """Return numbers that were handed in, or that a caller's function gave, as an array; what is masked is NaN.
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from campaign.errors import Refusal
+from campaign.given import is_number
 from campaign.names import nearest
 
 Floats = npt.NDArray[np.float64]
@@ -31,7 +32,7 @@ class Numeric:
 
     def __post_init__(self) -> None:
         for label, value in (("lower", self.low), ("upper", self.high)):
-            if not _is_number(value) or not math.isfinite(value):
+            if not is_number(value) or not math.isfinite(value):
                 raise Refusal(f"{self.name}: the {label} bound {value!r} is not a finite number")
         object.__setattr__(self, "low", float(self.low))
         object.__setattr__(self, "high", float(self.high))
@@ -43,7 +44,7 @@ class Numeric:
         if self.log and self.low <= 0:
             raise Refusal(f"{self.name}: a log scale needs a lower bound above 0, not {self.low:g}")
         if self.step is not None:
-            if not _is_number(self.step) or not self.step > 0:
+            if not is_number(self.step) or not self.step > 0:
                 raise Refusal(f"{self.name}: step {self.step!r} is not a number above 0")
             object.__setattr__(self, "step", float(self.step))
 
@@ -165,11 +166,6 @@ def without_dust(values: Floats, scale: float) -> Floats:
     return np.array([round(value, decimals) for value in np.asarray(values).tolist()], dtype=float)
 
 
-def _is_number(value: Any) -> bool:
-    """Bounds come from YAML and people: a text or a yes/no is no bound."""
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-
-
 def parse_parameter(name: str, given: Any, *, step: float | None = None, known: Sequence[str] = ()) -> Parameter:
     """Read one entry of a space: `(low, high)`, a list of names, or a mapping with low, high, step, log / choices.
 
@@ -190,7 +186,7 @@ def parse_parameter(name: str, given: Any, *, step: float | None = None, known: 
             raise Refusal(f"{name}: a step ({step!r}) has no meaning for a choice among names")
         return Category(name, tuple(items), tuple(known))
     if len(items) != 2 or any(isinstance(item, str) for item in items):
-        hint = "; write numbers to choose among as texts, e.g. ['1', '2', '3']" if all(map(_is_number, items)) else ""
+        hint = "; write numbers to choose among as texts, e.g. ['1', '2', '3']" if all(map(is_number, items)) else ""
         raise Refusal(f"{name}: {items!r} is neither two bounds (low, high) nor a list of names{hint}")
     return Numeric(name, items[0], items[1], step)
 

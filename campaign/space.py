@@ -19,7 +19,7 @@ import pandas as pd
 
 from campaign.constraint import Constraint, Mask
 from campaign.errors import Refusal
-from campaign.given import listed, mapped
+from campaign.given import is_number, listed, mapped
 from campaign.names import nearest
 from campaign.parameter import Category, Floats, Numeric, Parameter, parse_parameter, without_dust
 
@@ -69,7 +69,7 @@ class SearchSpace:
                         raise Refusal(
                             f"forbidden combination {dict(combination)!r}: {each!r} is no name or number of {name}"
                         )
-                    if isinstance(parameter, Numeric) and not _is_number(each):
+                    if isinstance(parameter, Numeric) and not is_number(each):
                         raise Refusal(
                             f"forbidden combination {dict(combination)!r}: {name} is a number, and {each!r} none"
                         )
@@ -489,10 +489,6 @@ def _combinations(forbidden: Iterable[Mapping[str, Any]] | None) -> tuple[dict[s
 
 def _listed(values: Any) -> Sequence[Any]:
     return values if isinstance(values, list | tuple) else [values]
-
-
-def _is_number(each: Any) -> bool:
-    return isinstance(each, int | float | np.integer | np.floating) and not isinstance(each, bool)
 
 
 def _refuse_complex(column: pd.Series) -> None:

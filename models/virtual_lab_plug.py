@@ -398,9 +398,8 @@ def _numbers(given: Any, where: str, right: str) -> Floats:
 def _number(value: Any, where: str, right: str) -> float:
     """A float of one real number; text is none, even where it reads as one."""
     try:
-        if isinstance(
-            value, str | bytes | np.complexfloating
-        ):  # numpy drops the imaginary part with no more than a warning
+        # numpy drops the imaginary part with no more than a warning
+        if isinstance(value, str | bytes | np.complexfloating):
             raise TypeError("text, or complex")
         return float(value)
     except (TypeError, ValueError, OverflowError) as error:

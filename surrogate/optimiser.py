@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from campaign.errors import Refusal
-from campaign.given import mapped
+from campaign.given import is_number, mapped
 from campaign.parameter import Numeric
 from campaign.space import SearchSpace, read_tables
 from surrogate import candidates
@@ -253,7 +253,7 @@ class Optimiser:
 
         With several objectives: of the recommended one in every objective. The same goes for `ridge`.
         """
-        if not _is_number(tolerance) or not 0 < tolerance < 1:
+        if not is_number(tolerance) or not 0 < tolerance < 1:
             raise Refusal(f"tolerance {tolerance!r} must lie between 0 and 1, e.g. 0.05")
         situation, best = self._recommended()
         return window(situation, best, tolerance=tolerance, rng=self._rng(8))
@@ -265,7 +265,7 @@ class Optimiser:
         Returns:
             Columns `first`, `second`, `mean`, `sd`, `probability` (of being within tolerance of the best), `allowed`.
         """
-        if not _is_number(tolerance) or not tolerance >= 0:
+        if not is_number(tolerance) or not tolerance >= 0:
             raise Refusal(f"tolerance {tolerance!r} must be a share of 0 or more, e.g. 0.05")
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 0:
             raise Refusal(f"ridge with n={n!r}: the number of settings a side must be a whole number, e.g. 25")
@@ -285,9 +285,9 @@ class Optimiser:
             smallest_worthwhile: gain in the outcome's unit.
             bound: chance under which to stop.
         """
-        if not _is_number(smallest_worthwhile) or not smallest_worthwhile >= 0:
+        if not is_number(smallest_worthwhile) or not smallest_worthwhile >= 0:
             raise Refusal(f"the smallest worthwhile gain {smallest_worthwhile!r} must be a number of 0 or more")
-        if not _is_number(bound) or not 0 < bound < 1:
+        if not is_number(bound) or not 0 < bound < 1:
             raise Refusal(f"the bound {bound!r} is a chance and must lie between 0 and 1, e.g. {STOP_BELOW}")
         situation, best = self._recommended()
         return stopping(situation, best, smallest_worthwhile=smallest_worthwhile, bound=bound, rng=self._rng(10))
@@ -525,7 +525,3 @@ def _space(
 
 def _is_given(option: Any) -> bool:
     return option is not None and (not isinstance(option, Iterable) or any(True for _ in option))
-
-
-def _is_number(given: Any) -> bool:
-    return isinstance(given, int | float | np.integer | np.floating)
