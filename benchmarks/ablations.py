@@ -22,7 +22,7 @@ from typing import Any
 import _bench as bench
 import pandas as pd
 from lab_calendar import HORIZON_DAYS, share_within
-from sample_efficiency import check, prints, stage_of
+from sample_efficiency import check, prints, simulator_print, stage_of
 
 from campaign.errors import Refusal
 
@@ -118,6 +118,7 @@ def main() -> None:
     traces = bench.Traces("ablations", fresh=bench.span(args.fresh), ours=bench.product_hash(), lab=args.lab)
     labs = {level: prints(list(seeds), level, args.campaign, args.lab) for level in levels}
     asked = bench.campaign_hash(args.campaign)
+    simulator = simulator_print(stage_of(args.campaign, levels[0], args.lab), curves=True)
     jobs = [(name, level, seed) for level in levels for seed in seeds for name in variants]
 
     def key_of(name: str, level: str, seed: int) -> dict[str, Any]:
@@ -129,6 +130,7 @@ def main() -> None:
             "channels": args.channels,
             "lab": labs[level][seed],
             "campaign": asked,
+            "simulator": simulator,
             "code": traces.ours,
         }
 

@@ -24,7 +24,7 @@ import _bench as bench
 import numpy as np
 import pandas as pd
 from lab_calendar import HORIZON_DAYS, OURS, run_key
-from sample_efficiency import LIMIT, WITHIN, Ours, check, keys_of, measured, prints, stage_of
+from sample_efficiency import LIMIT, WITHIN, Ours, check, keys_of, measured, prints, simulator_print, stage_of
 
 from campaign.errors import Refusal
 from flows.rehearsal_calendar import regret
@@ -116,7 +116,11 @@ def stored(kind: str, level: str, seeds: Sequence[int], most: int, campaign: str
     else:
         traces = bench.Traces("lab_calendar", fresh=range(0), ours=bench.product_hash(), lab=lab)
         labs, asked = prints(seeds, level, campaign, lab), bench.campaign_hash(campaign)
-        keys = [run_key(OURS, level, seed, most_tests=most, lab=labs[seed], campaign=asked) for seed in seeds]
+        simulator = simulator_print(stage_of(campaign, level, lab), curves=True)
+        keys = [
+            run_key(OURS, level, seed, most_tests=most, lab=labs[seed], campaign=asked, simulator=simulator)
+            for seed in seeds
+        ]
     return [trace for trace in map(traces.get, keys) if trace is not None]
 
 

@@ -25,7 +25,7 @@ import _bench as bench
 import numpy as np
 import pandas as pd
 from _peers import AHEAD, ON_THE_CLOCK, EarlyPeer, EarlyPeerChooser, OneFactorAtATime, Peer, PeerChooser, identity
-from sample_efficiency import check, prints, stage_of
+from sample_efficiency import check, prints, simulator_print, stage_of
 
 from campaign.errors import Refusal
 from flows.rehearsal_calendar import WITHIN, Bench
@@ -113,9 +113,11 @@ def run(task: tuple[str, str, int, int, float, str, str | None]) -> dict[str, An
     }
 
 
-def run_key(method: str, level: str, seed: int, *, most_tests: int, lab: str, campaign: str) -> dict[str, Any]:
-    """All that a run depends on: `lab` is its digest, `campaign` the hash of what is asked and of the bench."""
-    return {
+def run_key(
+    method: str, level: str, seed: int, *, most_tests: int, lab: str, campaign: str, simulator: str
+) -> dict[str, Any]:
+    """All that a run depends on: `lab` and `simulator` are digests, `campaign` the hash of what is asked and of the bench."""
+    key = {
         "method": method,
         "level": level,
         "seed": seed,
@@ -124,6 +126,12 @@ def run_key(method: str, level: str, seed: int, *, most_tests: int, lab: str, ca
         "campaign": campaign,
         "code": bench.product_hash() if method == OURS else _theirs(method),
     }
+    return key | {"simulator": simulator} if asks_the_physics(method) else key
+
+
+def asks_the_physics(method: str) -> bool:
+    """Whether a method's choices rest on the simulator: ours, and peers that are told our early outcome."""
+    return method == OURS or method.endswith("(c)")
 
 
 def _theirs(method: str) -> str:
@@ -151,10 +159,12 @@ def main() -> None:
         )
     traces = bench.Traces("lab_calendar", fresh=bench.span(args.fresh), ours=bench.product_hash(), lab=args.lab)
     labs = {level: prints(list(seeds), level, args.campaign, args.lab) for level in levels}
-    asked = bench.campaign_hash(args.campaign)
+    asked, simulator = bench.campaign_hash(args.campaign), ""
+    if any(map(asks_the_physics, methods)):
+        simulator = simulator_print(stage_of(args.campaign, levels[0], args.lab), curves=True)
 
     def key_of(method: str, level: str, seed: int) -> dict[str, Any]:
-        return run_key(method, level, seed, most_tests=most, lab=labs[level][seed], campaign=asked)
+        return run_key(method, level, seed, most_tests=most, lab=labs[level][seed], campaign=asked, simulator=simulator)
 
     jobs = [(m, level, s) for level in levels for s in seeds for m in methods]
     left = [job for job in jobs if traces.get(key_of(*job)) is None]

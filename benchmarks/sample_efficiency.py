@@ -78,6 +78,14 @@ def prints(seeds: Sequence[int], level: str, campaign: str, lab_file: str | None
     }
 
 
+def simulator_print(stage: Any, *, curves: bool = False) -> str:
+    """Digest of what the physics says to a run: its ensemble over the space and, on the clock, its `curves`; "" without it."""
+    probes = stage.question.space.sample(bench.PROBES, seed=1)
+    says = [prior(probes).ravel() for prior in stage.priors.values()]
+    says += [curve.ravel() for curve in stage.curves] if curves else []
+    return bench.digest(np.concatenate(says)) if says else ""
+
+
 def print_of(lab: Any, last_cycle: int) -> str:
     """Digest of a lab."""
     return bench.lab_print(lab, lab.best().value, lambda recipe, number: measured(lab, recipe, number, last_cycle))
@@ -224,9 +232,7 @@ def keys_of(
     goal = read_question(campaign)[2].objective.goal
     simulator = ""
     if set(ASK_THE_PHYSICS) & {method for method, *_ in tasks}:
-        stage = stage_of(campaign, tasks[0][1], lab_file)
-        says = stage.prior(stage.question.space.sample(bench.PROBES, seed=1))
-        simulator = bench.digest(says.ravel())
+        simulator = simulator_print(stage_of(campaign, tasks[0][1], lab_file))
     labs = {
         level: prints(sorted({seed for _, one, seed in tasks if one == level}), level, campaign, lab_file)
         for level in dict.fromkeys(level for _, level, _ in tasks)
