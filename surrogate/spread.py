@@ -51,5 +51,6 @@ def _root_covariance(process: Process, spread: Tensor) -> tuple[Tensor, Tensor]:
     scaled = 0.5 * (curvature + curvature.mT) * spread[:, None] * spread
     values, vectors = torch.linalg.eigh(scaled)
     values = values.clamp_min(1.0)
-    root = spread[:, None] * vectors / values.sqrt()[:, None, :]
+    # The symmetric root: which eigenvectors stand for directions that the data leave alike is decided by rounding alone.
+    root = spread[:, None] * (vectors / values.sqrt()[:, None, :]) @ vectors.mT
     return root, spread.log().sum() - 0.5 * values.log().sum(1)
