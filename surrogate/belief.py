@@ -327,14 +327,22 @@ def _averaged(prior: Prior, process: Process, log_weights: Floats, warp: Warp) -
         evidence = process.log_density(slopes=False)[0].numpy()
     within = np.ones((len(shares), 1))
     if 0 < data.n <= MARGINALISED:
-        normals = torch.from_numpy(_antithetic(KERNELS, process.logs.shape[1], np.random.default_rng(0)))
-        process, inside, evidences = around(process, normals)
+        process, inside, evidences = around(process, torch.from_numpy(_directions(process, shares)))
         within, evidence = inside.numpy(), evidences.numpy()
     weights = np.exp(evidence + log_weights - (evidence + log_weights).max())
     weights = ((weights / weights.sum())[:, None] * within).ravel()
     kept = np.flatnonzero(weights >= max(NEGLIGIBLE, np.sort(weights)[-MOST_PARTS:][0]))
     process = process.moved(process.logs[kept], process.rho2[kept])
     return Belief(prior, process, weights[kept] / weights[kept].sum(), warp)
+
+
+def _directions(process: Process, shares: list[float]) -> Floats:
+    """Normals that a share's further kernels are drawn by, shares x KERNELS x parameters: others for each share and each n.
+
+    So few are a sample: the same for all shares and at all times, their error would stand for a whole campaign.
+    """
+    size, n = process.logs.shape[1], process.data.n
+    return np.stack([_antithetic(KERNELS, size, np.random.default_rng([round(1e3 * share), n])) for share in shares])
 
 
 def _straight(prior: Prior, x: Floats, y: Floats) -> Warp:

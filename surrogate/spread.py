@@ -23,7 +23,7 @@ def around(process: Process, normals: Tensor) -> tuple[Process, Tensor, Tensor]:
 
     Args:
         process: fitted, with s shares.
-        normals: t x parameters standard normals, used for every share.
+        normals: s x t x parameters standard normals.
 
     Returns:
         A process with s (1 + t) parts, share by share; weights s x (1 + t), 1 over each share; s log evidences.
@@ -31,10 +31,10 @@ def around(process: Process, normals: Tensor) -> tuple[Process, Tensor, Tensor]:
     centre, spread = hyperprior(process.layout, process.data.log_noise)
     peak, rho2 = process.logs, process.rho2
     root, log_volume = _root_covariance(process, spread)
-    steps = torch.cat([torch.zeros_like(normals[:1]), normals])
+    steps = torch.cat([torch.zeros_like(normals[:, :1]), normals], dim=1)
     moves = (WIDER * steps @ root.mT).clamp(-3.0 * spread, 3.0 * spread)  # s x (1 + t) x parameters
     logs = (peak[:, None, :] + moves).clamp(centre - 4.0 * spread, centre + 4.0 * spread)
-    parts = process.moved(logs.flatten(0, 1), rho2.repeat_interleave(len(steps)))
+    parts = process.moved(logs.flatten(0, 1), rho2.repeat_interleave(steps.shape[1]))
     density = parts.log_density(slopes=False)[0].view(len(rho2), -1)
     weights = torch.softmax(density + 0.5 * steps.square().sum(-1), dim=1).clamp_max(MOST_WEIGHT)
     return parts, weights / weights.sum(1, keepdim=True), density[:, 0] + log_volume
