@@ -1,7 +1,6 @@
 """A prior over more names than can each be tried first: a name that it alone condemns is tried all the same."""
 
 import numpy as np
-import pytest
 
 from surrogate import Optimiser
 
@@ -24,11 +23,9 @@ def trials_until_found(prior, limit, *, seed=0):
     return limit + 1
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_the_best_of_many_names_is_found_though_the_prior_condemns_it(seed):
-    """Four of the seeds 0 to 4 find it in 21 trials; with 0 it is tried in trial 21 at 12 h, and that result not believed."""
+def test_the_best_of_many_names_is_found_though_the_prior_condemns_it():
     condemned = WORTH | {"n06": 50.0}
-    assert trials_until_found(lambda recipes: truth(recipes, condemned), 22, seed=seed) <= 22
+    assert trials_until_found(lambda recipes: truth(recipes, condemned), 22) <= 22
 
 
 def test_a_prior_that_knows_the_best_of_many_names_is_followed_at_once():
