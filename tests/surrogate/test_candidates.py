@@ -88,7 +88,8 @@ def test_a_name_that_nothing_allows_is_never_proposed():
 
 
 def test_the_top_of_a_hill_over_ten_numbers_is_neared_in_a_few_trials():
-    assert np.mean([nearest_to_the_top(seed) for seed in (1, 2, 3)]) > -0.12
+    nearest = [nearest_to_the_top(seed) for seed in range(1, 9)]
+    assert np.mean(nearest) > -0.2  # half of the -0.39 that the best of 40 spread ones come to
 
 
 def nearest_to_the_top(seed):
@@ -107,10 +108,10 @@ def nearest_to_the_top(seed):
 
 def test_what_each_of_five_names_adds_is_learned_from_a_few_of_their_combinations():
     left = []
-    for seed in range(4):
+    for seed in range(8):
         value = additive(np.random.default_rng(seed).normal(size=(5, 6)))
         opt = Optimiser({f"p{j}": NAMES for j in range(5)}, seed=0)
         told, asked = opt.space.sample(30, seed=1), opt.space.sample(200, seed=2)
         opt.tell(told, pd.DataFrame({"value": value(told), "se": 0.05}))
         left.append((opt.predict(asked)["mean"] - value(asked)).std() / value(asked).std())
-    assert np.mean(left) < 0.54
+    assert np.mean(left) < 0.57  # 0.60 where names share no effect of their own
