@@ -164,3 +164,9 @@ def test_where_the_least_is_wanted_more_is_not_within_reach(monkeypatch):
 
     monkeypatch.setattr(bounds, "Ours", Asked)
     assert bounds.trials_with_generator(stage("min"), "biased", 1) == {"trials": 3, "reached": True}
+
+
+def test_what_is_recommended_last_stands_for_the_rest_of_the_half_year():
+    ended = ablations.half_year(pd.Series([1.0, 0.5, 0.1], index=[3, 4, 5]))
+    assert ended == pytest.approx((1.0 + 0.5 + 0.1 * (ablations.HALF_YEAR - 2)) / ablations.HALF_YEAR)
+    assert ablations.half_year(pd.Series([0.2] * ablations.HALF_YEAR + [9.0] * 50)) == pytest.approx(0.2)
