@@ -49,6 +49,8 @@ class Layout:
     categorical: list[int]
     descriptor_distance: tuple[Floats | None, ...]
     """Per category, squared distance between any two names in scaled descriptors (levels x levels), or None."""
+    levels: tuple[int, ...]
+    """Per category, how many names it has."""
 
     @classmethod
     def of(cls, space: SearchSpace) -> Layout:
@@ -56,7 +58,7 @@ class Layout:
         numeric = [i for i, p in enumerate(space.parameters) if isinstance(p, Numeric)]
         categorical = [i for i, p in enumerate(space.parameters) if isinstance(p, Category)]
         distances = tuple(descriptor_distance(space, category) for category in space.categories)
-        return cls(numeric, categorical, distances)
+        return cls(numeric, categorical, distances, tuple(len(category.levels) for category in space.categories))
 
     @property
     def size(self) -> int:
@@ -99,6 +101,7 @@ class RecipeKernel(Kernel):
         self.register_prior("logs_prior", prior, "logs")
         self.register_buffer("rho2", rho2)
         self._tables = [None if table is None else torch.from_numpy(table) for table in layout.descriptor_distance]
+        self._ones = [torch.eye(levels, dtype=torch.float64) for levels in layout.levels]
 
     @property
     def simulator_scale(self) -> Tensor:
@@ -114,7 +117,10 @@ class RecipeKernel(Kernel):
             k = (common + own * (1.0 + offset)).expand(-1, x1.shape[-2])
             return k + simulated * (_freedom(self._features(x1)) * self._features(x2)).sum(-1) if self.width else k
         own, offset, simulated = own[..., None], offset[..., None], simulated[..., None]
-        k = common + own * (self._matern(x1, x2) + offset) * self._names(x1, x2)
+        if torch.is_grad_enabled():
+            k = common + own * (self._matern(x1, x2) + offset) * self._names(x1, x2)
+        else:
+            k = self._matern(x1, x2).add_(offset).mul_(own).mul_(self._names(x1, x2)).add_(common)
         return k + simulated * (_freedom(self._features(x1)) @ self._features(x2).mT) if self.width else k
 
     def _features(self, x: Tensor) -> Tensor:
@@ -123,29 +129,57 @@ class RecipeKernel(Kernel):
     def _matern(self, x1: Tensor, x2: Tensor) -> Tensor:
         d = len(self.layout.numeric)
         if not d:
-            return torch.ones((), dtype=x1.dtype)
+            shapes = self.rho2.shape, x1.shape[:-2], x2.shape[:-2]
+            batch = torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call]  # torch's is untyped
+            return torch.ones(*batch, x1.shape[-2], x2.shape[-2], dtype=x1.dtype)
         a, b = (x[..., self.layout.numeric] * (-self.logs[:, None, :d]).exp() for x in (x1, x2))
         squared = a.square().sum(-1)[..., :, None] + b.square().sum(-1)[..., None, :] - 2.0 * a @ b.mT
-        r = (5.0 * squared).clamp_min(1e-20).sqrt()
-        return (1.0 + r + r.square() / 3.0) * (-r).exp()
+        return torch.as_tensor(_Matern.apply(squared))  # type: ignore[no-untyped-call]  # torch's Function is untyped
 
     def _names(self, x1: Tensor, x2: Tensor) -> Tensor:
-        d, c = len(self.layout.numeric), len(self.layout.categorical)
-        away: Tensor = torch.zeros((), dtype=x1.dtype)
-        alone = []
-        for i, (column, table) in enumerate(zip(self.layout.categorical, self._tables, strict=True)):
-            a, b = x1[..., column].long()[..., :, None], x2[..., column].long()[..., None, :]
-            terms = [self.logs[:, d + i].exp()[:, None, None] * (a != b)]
-            if table is not None:
-                terms.append(self.logs[:, d + c + i].exp()[:, None, None] * table[a, b])
-            for term in terms:
-                away = away + term
-            if c >= MANY_CATEGORIES:
-                alone.append(torch.stack(terms).sum(0))
-        product = (-away).exp()
-        if c < MANY_CATEGORIES:
+        """Return shares x n x m correlations of the recipes' names, each picked from its category's table of levels."""
+        away = [self._apart(i) for i in range(len(self.layout.categorical))]
+        if not away:
+            return torch.ones((), dtype=x1.dtype)
+        if len(away) == 1:
+            return self._picked((-away[0]).exp(), 0, x1, x2)
+        each = [self._picked(table, i, x1, x2) for i, table in enumerate(away)]
+        product = (-torch.stack(each).sum(0)).exp()
+        if len(away) < MANY_CATEGORIES:
             return product
-        return (1.0 - ADDITIVE) * product + ADDITIVE * (-torch.stack(alone)).exp().mean(0)
+        return (1.0 - ADDITIVE) * product + ADDITIVE * (-torch.stack(each)).exp().mean(0)
+
+    def _apart(self, i: int) -> Tensor:
+        """Return shares x levels x levels: how far a category's names are apart, as -log of their correlation."""
+        d, c, table = len(self.layout.numeric), len(self.layout.categorical), self._tables[i]
+        apart = self.logs[:, d + i, None, None].exp() * (1.0 - self._ones[i])
+        return apart if table is None else apart + self.logs[:, d + c + i, None, None].exp() * table
+
+    def _picked(self, table: Tensor, i: int, x1: Tensor, x2: Tensor) -> Tensor:
+        """Return a table's entries for all pairs of recipes: by products with zeros and ones, which are quick both ways."""
+        first, second = (self._ones[i][x[..., self.layout.categorical[i]].long()] for x in (x1, x2))
+        return first @ table @ second.mT
+
+
+class _Matern(torch.autograd.Function):
+    """Matern-5/2 of squared scaled distances: (1 + r + r^2/3) exp(-r), r^2 = 5 d^2; its slope in d^2 is -5/6 (1 + r) exp(-r).
+
+    In place and with its own slope: at thousands of recipes the memory of each step costs more than its arithmetic.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, squared: Tensor) -> Tensor:
+        r = (5.0 * squared).clamp_min_(1e-20).sqrt_()
+        decay = (-r).exp_()
+        linear = (1.0 + r).mul_(decay)
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(linear)
+        return r.square_().div_(3.0).mul_(decay).add_(linear)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        linear: Tensor = ctx.saved_tensors[0]
+        return -5.0 / 6.0 * linear * grads[0]
 
 
 def _freedom(features: Tensor) -> Tensor:

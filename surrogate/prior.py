@@ -83,9 +83,10 @@ class Prior:
         if not self.width or not len(x):
             return np.zeros((len(x), self.width))
         scale = self._scale_of(side)
-        raw = scale.warp.to(self._raw(x) - scale.zero)
+        given = self._raw(x)
+        raw = scale.warp.to(given - scale.zero)
         mean = raw.mean(axis=0)
-        told = np.vstack([mean, self._doubts(x, scale), scale.directions @ (raw - mean)]).T
+        told = np.vstack([mean, self._doubts(x, given.mean(axis=0), scale), scale.directions @ (raw - mean)]).T
         if not self.silent:
             return told
         nothing, gap = self._says_nothing(x), self._gap(side)
@@ -102,16 +103,16 @@ class Prior:
             self._gaps[side] = Gap.of(Layout.of(self._space), self._reference, values, self._unanswered)
         return self._gaps[side]
 
-    def _doubts(self, x: Floats, scale: _Scale) -> Floats:
-        """Return parameters x n directions in which the simulator's mean may be wrong as a whole, one a parameter.
+    def _doubts(self, x: Floats, mean: Floats, scale: _Scale) -> Floats:
+        """Return parameters x n directions in which the simulator's mean (n) may be wrong as a whole, one a parameter.
 
         Of a category its departure from the mean over all names, of a number what turning it round would change. A
         simulator that is wrong about one parameter is then mended there, and keeps its word about the others.
         """
-        here = scale.warp.to(self._raw(x).mean(axis=0) - scale.zero)
+        here = scale.warp.to(mean - scale.zero)
         others = self._turned(x)
         unknown = np.isnan(others)  # a turned recipe of which nothing is said is no reason to doubt
-        others = np.where(unknown, self._raw(x).mean(axis=0)[:, None], others) if unknown.any() else others
+        others = np.where(unknown, mean[:, None], others) if unknown.any() else others
         turned = np.split(scale.warp.to(others - scale.zero), np.cumsum(self._turns)[:-1], axis=1)
         names = [isinstance(parameter, Category) for parameter in self._space.parameters]
         return np.stack(

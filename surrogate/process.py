@@ -11,6 +11,7 @@ One process holds several shares rho^2, or several kernels, as its batch. Outcom
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from botorch.exceptions.warnings import OptimizationWarning
 from botorch.models.gpytorch import GPyTorchModel
 from botorch.optim.fit import fit_gpytorch_mll_scipy
 from gpytorch import ExactMarginalLogLikelihood
@@ -266,9 +268,12 @@ def fit(layout: Layout, data: Data, rho2: Sequence[float], *, start: Tensor | No
             by_name = {"log_sd": -slopes[1], "logs": -slopes[0]}
             return -value.sum(), [by_name[name.rsplit(".", 1)[1]] for name in parameters]
 
-        fit_gpytorch_mll_scipy(
-            mll, parameters=parameters, bounds=bounds, closure=closure, options={"maxiter": steps, "ftol": 1e-5}
-        )
+        with warnings.catch_warnings():
+            # So ends a line search where the density is flat to rounding, as nearly noise-free results leave it: at its peak.
+            warnings.filterwarnings("ignore", message=".*ABNORMAL", category=OptimizationWarning)
+            fit_gpytorch_mll_scipy(
+                mll, parameters=parameters, bounds=bounds, closure=closure, options={"maxiter": steps, "ftol": 1e-5}
+            )
     return process.eval()
 
 

@@ -42,12 +42,11 @@ def around(process: Process, normals: Tensor) -> tuple[Process, Tensor, Tensor]:
 
 def _root_covariance(process: Process, spread: Tensor) -> tuple[Tensor, Tensor]:
     """Return roots of the inverse curvature at the peaks (never wider than the priors) and the logs of their volume."""
-
-    def slopes(step: Tensor) -> Tensor:
-        return -torch.cat(process.moved(process.logs + step, process.rho2).log_density()[1], dim=1)
-
     eye = STEP * torch.eye(len(spread), dtype=spread.dtype)
-    curvature = torch.stack([(slopes(step) - slopes(-step)) / (2.0 * STEP) for step in eye], dim=1)
+    moves = torch.cat([eye, -eye])
+    moved = process.moved((process.logs + moves[:, None]).flatten(0, 1), process.rho2.repeat(len(moves)))
+    ahead, behind = torch.cat(moved.log_density()[1], dim=1).view(2, len(spread), len(process.rho2), -1)
+    curvature = ((behind - ahead) / (2.0 * STEP)).movedim(0, 1)  # s x parameters x parameters
     scaled = 0.5 * (curvature + curvature.mT) * spread[:, None] * spread
     values, vectors = torch.linalg.eigh(scaled)
     values = values.clamp_min(1.0)
