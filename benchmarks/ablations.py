@@ -52,7 +52,7 @@ def variant(stage: Any, name: str, seed: int) -> Any:
     if name == "prior off":
         priors, curves = {}, ()
     if name == "one draw":
-        priors = {outcome: partial(_mean, whole) for outcome, whole in priors.items()}
+        priors = {outcome: partial(mean_draw, whole) for outcome, whole in priors.items()}
     if name == "descriptors off":
         question, descriptors = replace(question, space=replace(question.space, descriptors={})), {}
     switches = Switches(
@@ -72,7 +72,7 @@ def variant(stage: Any, name: str, seed: int) -> Any:
     )
 
 
-def _mean(whole: Any, recipes: pd.DataFrame) -> Any:
+def mean_draw(whole: Any, recipes: pd.DataFrame) -> Any:
     """The mean draw of an ensemble."""
     return whole(recipes).mean(axis=0)
 

@@ -46,7 +46,7 @@ def run(task: tuple[str, int, tuple[int, ...], str, str | None]) -> list[dict[st
 def _look(stage: Any, lab: Any, made: Ours, best: float, sign: float) -> dict[str, float]:
     optimiser, space = made.optimiser, stage.question.space
     recommended = made.recommended()
-    held = _held_out(space, recommended)
+    held = held_out(space, recommended)
     truth = lab.truth(held)
     known, noisy = optimiser.predict(held), optimiser.predict(held, noisy=True)
     measurement = _measurements(stage, lab, held, truth)
@@ -72,7 +72,8 @@ def _measurements(stage: Any, lab: Any, held: pd.DataFrame, truth: Floats) -> Fl
     return truth * np.exp(0.12 * rng.standard_normal(len(held)) + 0.05 * rng.standard_normal(len(held)))
 
 
-def _held_out(space: Any, recommended: dict[str, Any]) -> pd.DataFrame:
+def held_out(space: Any, recommended: dict[str, Any]) -> pd.DataFrame:
+    """Recipes to be judged by: half anywhere, half around the recommended one."""
     anywhere = space.sample(HELD_OUT // 2, seed=12345)
     centre = np.repeat(space.encode(pd.DataFrame([recommended])), 4 * HELD_OUT, axis=0)
     numeric = np.array([not hasattr(p, "choices") for p in space.parameters])
