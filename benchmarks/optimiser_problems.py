@@ -8,6 +8,7 @@ shifts of names, sd 20 %), or a misleading one (`wrong`: one axis and the rankin
 Tuned on seeds 0-99, reported on 100-199:
 
     python benchmarks/optimiser_problems.py --seeds 100-109 --noise lab
+    python benchmarks/optimiser_problems.py --noise lab --families "many names" --methods ours,ours-both
 """
 
 from __future__ import annotations
@@ -196,12 +197,18 @@ def measure(truth: Floats, noise: str, rng: np.random.Generator) -> Floats:
     return np.where(fate < 0.05, np.nan, np.where(fate < 0.08, values * low, values))
 
 
-def run_ours(problem: Problem, seed: int, noise: str, *, with_prior: bool, limit: int) -> dict[str, Any]:
+def run_ours(
+    problem: Problem, seed: int, noise: str, *, with_prior: bool, described: bool = True, limit: int
+) -> dict[str, Any]:
     """One campaign with our chooser; stops when within 5 %."""
     from surrogate import Optimiser
 
     opt = Optimiser(
-        problem.space, "max", prior=problem.prior if with_prior else None, seed=seed, descriptors=problem.descriptors
+        problem.space,
+        "max",
+        prior=problem.prior if with_prior else None,
+        seed=seed,
+        descriptors=problem.descriptors if described else None,
     )
     rng = np.random.default_rng([seed, 5])
     best: list[float] = []
@@ -270,6 +277,8 @@ def _summary(best: list[float], optimum: float, limit: int) -> dict[str, Any]:
 METHODS: dict[str, Callable[..., dict[str, Any]]] = {
     "ours, prior": partial(run_ours, with_prior=True),
     "ours, no prior": partial(run_ours, with_prior=False),
+    "ours, no descriptors": partial(run_ours, with_prior=True, described=False),
+    "ours, neither": partial(run_ours, with_prior=False, described=False),
     "optuna gp": partial(run_optuna, sampler="gp"),
     "sobol": partial(run_optuna, sampler="qmc"),
 }
@@ -303,7 +312,14 @@ def main() -> None:
     families, limit = args.families.split(","), args.limit
     if args.quick:
         last, families, limit = min(last, first + 1), families[:2], 30
-    short = {"ours+prior": "ours, prior", "ours": "ours, no prior", "optuna": "optuna gp", "sobol": "sobol"}
+    short = {
+        "ours+prior": "ours, prior",
+        "ours": "ours, no prior",
+        "ours-descriptors": "ours, no descriptors",
+        "ours-both": "ours, neither",
+        "optuna": "optuna gp",
+        "sobol": "sobol",
+    }
     tasks = [
         (short[m], family, level, seed, args.noise, limit)
         for seed in range(first, last + 1)
