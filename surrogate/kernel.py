@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ SCALE_FREEDOM = 0.3
 
 MANY_CATEGORIES, ADDITIVE = 3, 0.5
 """With so many categories this share of the names' covariance is a sum over them [est]."""
+FEW_NAMES = 64
+"""Up to so many names a category's correlations are picked from a table of all pairs: beyond, that costs more than it saves."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,10 @@ class RecipeKernel(Kernel):
         self.register_prior("logs_prior", prior, "logs")
         self.register_buffer("rho2", rho2)
         self._tables = [None if table is None else torch.from_numpy(table) for table in layout.descriptor_distance]
-        self._ones = [torch.eye(levels, dtype=torch.float64) for levels in layout.levels]
+        self._every = [
+            (torch.arange(levels), torch.eye(levels, dtype=torch.float64)) if levels <= FEW_NAMES else None
+            for levels in layout.levels
+        ]
 
     @property
     def simulator_scale(self) -> Tensor:
@@ -137,28 +143,33 @@ class RecipeKernel(Kernel):
         return torch.as_tensor(_Matern.apply(squared))  # type: ignore[no-untyped-call]  # torch's Function is untyped
 
     def _names(self, x1: Tensor, x2: Tensor) -> Tensor:
-        """Return shares x n x m correlations of the recipes' names, each picked from its category's table of levels."""
-        away = [self._apart(i) for i in range(len(self.layout.categorical))]
-        if not away:
+        """Return shares x n x m correlations of the recipes' names."""
+        alone = [self._alike(i, x1, x2) for i in range(len(self.layout.categorical))]
+        if not alone:
             return torch.ones((), dtype=x1.dtype)
-        if len(away) == 1:
-            return self._picked((-away[0]).exp(), 0, x1, x2)
-        each = [self._picked(table, i, x1, x2) for i, table in enumerate(away)]
-        product = (-torch.stack(each).sum(0)).exp()
-        if len(away) < MANY_CATEGORIES:
+        product = reduce(torch.mul, alone)
+        if len(alone) < MANY_CATEGORIES:
             return product
-        return (1.0 - ADDITIVE) * product + ADDITIVE * (-torch.stack(each)).exp().mean(0)
+        return (1.0 - ADDITIVE) * product + ADDITIVE * torch.stack(alone).mean(0)
 
-    def _apart(self, i: int) -> Tensor:
-        """Return shares x levels x levels: how far a category's names are apart, as -log of their correlation."""
+    def _alike(self, i: int, x1: Tensor, x2: Tensor) -> Tensor:
+        """Return shares x n x m correlations of one category's names, of few names picked from a table of all."""
+        first, second = (x[..., self.layout.categorical[i]].long() for x in (x1, x2))
+        known = self._every[i]
+        if known is None:
+            return self._correlation(i, first, second)
+        every, ones = known
+        # Picked by products with zeros and ones, which are quick both ways: the exponentials are taken of the table alone.
+        return ones[first] @ self._correlation(i, every, every) @ ones[second].mT
+
+    def _correlation(self, i: int, first: Tensor, second: Tensor) -> Tensor:
+        """Return shares x k x l correlations between k and l names of one category."""
         d, c, table = len(self.layout.numeric), len(self.layout.categorical), self._tables[i]
-        apart = self.logs[:, d + i, None, None].exp() * (1.0 - self._ones[i])
-        return apart if table is None else apart + self.logs[:, d + c + i, None, None].exp() * table
-
-    def _picked(self, table: Tensor, i: int, x1: Tensor, x2: Tensor) -> Tensor:
-        """Return a table's entries for all pairs of recipes: by products with zeros and ones, which are quick both ways."""
-        first, second = (self._ones[i][x[..., self.layout.categorical[i]].long()] for x in (x1, x2))
-        return first @ table @ second.mT
+        a, b = first[..., :, None], second[..., None, :]
+        apart = self.logs[:, d + i, None, None].exp() * (a != b)
+        if table is not None:
+            apart = apart + self.logs[:, d + c + i, None, None].exp() * table[a, b]
+        return (-apart).exp()
 
 
 class _Matern(torch.autograd.Function):

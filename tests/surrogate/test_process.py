@@ -44,6 +44,34 @@ def test_the_slopes_of_the_density_are_exact(rho2, features):
         assert check_grad(lambda v: at(v)[0], lambda v: at(v)[1], logs) < 1e-4 * (1 + scale)
 
 
+@pytest.mark.parametrize("features", [0, 4])
+def test_covariances_are_the_same_whichever_way_they_are_reckoned(monkeypatch, features):
+    shares = torch.tensor([0.0, 0.7] if features else [0.0], dtype=torch.float64)
+    told = data(features=features)
+    x, other = torch.from_numpy(told.x), torch.from_numpy(data(7, features=features, seed=1).x)
+    kernel = Process(LAYOUT, told, shares).covar_module
+    traced = kernel.forward(x, other)
+    with torch.no_grad():
+        assert torch.allclose(kernel.forward(x, other), traced.detach(), rtol=1e-12)
+        assert torch.allclose(kernel.forward(x, x, diag=True), kernel.forward(x, x).diagonal(dim1=-2, dim2=-1))
+    monkeypatch.setattr("surrogate.kernel.FEW_NAMES", 0)
+    among_many = Process(LAYOUT, told, shares).covar_module.forward(x, other)
+    assert torch.allclose(among_many, traced, rtol=1e-12)
+
+
+def test_over_numbers_alone_it_is_matern():
+    from gpytorch.kernels import MaternKernel
+
+    layout = Layout.of(SearchSpace.of({"a": (0, 1), "b": (0, 1)}))
+    x = torch.rand(9, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    process = Process(layout, Data(x.numpy(), np.zeros(9), np.full(9, np.nan), np.zeros(9), 0), torch.zeros(1).double())
+    length, other_length, scale, offset = process.covar_module.logs[0].exp()
+    theirs = MaternKernel(nu=2.5, ard_num_dims=2).double()
+    theirs.lengthscale = torch.stack([length, other_length])[None]
+    expected = 1.0 + scale**2 * (theirs(x).to_dense() + offset**2)
+    assert torch.allclose(process.covar_module.forward(x, x)[0], expected, atol=1e-9)
+
+
 @pytest.mark.parametrize(("features", "together"), [(0, False), (4, False), (4, True)])
 def test_the_posterior_is_gpytorchs(features, together):
     told = data(features=features, known=True)
