@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -67,12 +68,12 @@ class Outlook:
     mean: Floats
     covariance: Floats
 
-    @property
+    @cached_property
     def sd(self) -> Floats:
         """Sd of each, what is common included."""
         return np.asarray(np.sqrt(np.diagonal(self.covariance)))
 
-    @property
+    @cached_property
     def own_sd(self) -> Floats:
         """Sd of each against the mean of all: what could change their order; of a lone cell all that is in doubt."""
         c = self.covariance
