@@ -38,9 +38,10 @@ SCALE_COUNTS_AS = 4.0
 """How many cells that estimate of the scale is worth [est]."""
 SIMULATED_COUNTS_AS = 2.0
 """How many real cells the simulator's curves are worth [est]: it knows little of ageing."""
-COMMON, SLOPE, LEVEL, SECOND, POWDER, NAMES, RECIPE = 4.0, 4.0, 2.0, 3.0, 1.0, 4.0, 3.0
+COMMON, SLOPE, LEVEL, SECOND, POWDER, NAMES, RECIPE = 4.0, 4.0, 2.0, 3.0, 0.3, 4.0, 3.0
 """Spread of the shared parts before data, in units of the scale [est]: a law may be far from no change, and differ by name and
-from region to region, as a knee comes early here and late there."""
+from region to region, as a knee comes early here and late there. A powder reading is believed once many cells have shown it: it
+tells the bad ones soonest, and at 1.0 it spoiled what is foretold of the promising ones (benchmarks/early_curves.py)."""
 RECIPE_LENGTH = 0.4
 """Distance (share of every range) over which recipes depart from the law alike [est]."""
 TYPICAL_MAH_CM2 = 3.0

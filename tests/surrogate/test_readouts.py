@@ -57,13 +57,22 @@ def test_an_electrolyte_that_collapses_is_told_apart_from_the_others():
     assert good - bad > 0.5
 
 
-def test_powder_tells_cells_apart_whose_early_curves_are_alike():
+def told_apart(pairs: int) -> float:
+    """What powder makes of two cells whose curves are alike, when a late knee has gone with it in so many pairs."""
     ahead = [
-        curve(fading(0.001, knee=k), 0.3 + 0.1 * i, size=s) for i in range(3) for k, s in ((0.0, 1.0), (0.02, 5.0))
+        curve(fading(0.001, knee=k), 0.3 + 0.1 * i, size=s) for i in range(pairs) for k, s in ((0.0, 1.0), (0.02, 5.0))
     ]
     cells = [*ahead, curve(fading(0.001)[:50], size=1.0), curve(fading(0.001)[:50], size=5.0)]
     *_, small, large = outlook(cells, 100).mean
-    assert small - large > 0.3
+    return float(small - large)
+
+
+def test_powder_tells_cells_apart_whose_early_curves_are_alike_the_more_the_more_have_shown_it():
+    knee = float(np.log(fading(0.001)[-1] / fading(0.001, knee=0.02)[-1]))
+    told = [told_apart(pairs) / knee for pairs in (1, 3, 6, 12, 24)]
+    assert all(a < b for a, b in pairwise(told))
+    assert 0.25 < told[1] < 0.5
+    assert 0.75 < told[-1] <= 1.0
 
 
 def test_intervals_cover_what_happens():
