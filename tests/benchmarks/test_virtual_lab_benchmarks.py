@@ -1,6 +1,7 @@
 """The benchmarks on virtual labs: which stored run answers which question, and what is refused."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -8,8 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from campaign import materials
 from campaign.space import SearchSpace
 from campaign.spec import Objective
+from flows.early_evidence import EarlyEvidence, Seen
 from models.virtual_lab import Question
 from models.virtual_lab_plug import OpenLab
 
@@ -20,6 +23,7 @@ import _bench as bench  # noqa: E402 - found by the path above
 import ablations  # noqa: E402 - found by the path above
 import bounds  # noqa: E402 - found by the path above
 import calibration  # noqa: E402 - found by the path above
+import early_curves  # noqa: E402 - found by the path above
 import lab_calendar  # noqa: E402 - found by the path above
 import sample_efficiency  # noqa: E402 - found by the path above
 
@@ -170,3 +174,24 @@ def test_what_is_recommended_last_stands_for_the_rest_of_the_half_year():
     ended = ablations.half_year(pd.Series([1.0, 0.5, 0.1], index=[3, 4, 5]))
     assert ended == pytest.approx((1.0 + 0.5 + 0.1 * (ablations.HALF_YEAR - 2)) / ablations.HALF_YEAR)
     assert ablations.half_year(pd.Series([0.2] * ablations.HALF_YEAR + [9.0] * 50)) == pytest.approx(0.2)
+
+
+def test_cells_under_way_are_foretold_and_held_against_their_own_end():
+    """Twelve cells lose 1 % a cycle: nine have ended, one is half way, one will die, one has not begun."""
+    whole = 4.0 * np.exp(-0.01 * np.arange(10))
+
+    def seen(number: int, cycles: int) -> Seen:
+        state = "ended" if cycles == 10 else "running"
+        return Seen(number, {"time_h": 1.0 + number}, {"surface_halide_to_P": 2.0}, whole[:cycles], state)
+
+    cells = [*(seen(number, 10) for number in range(9)), seen(9, 5), seen(10, 5), replace(seen(11, 0), state="mixing")]
+    of = stage()
+    early = EarlyEvidence(of.question.space, of.question.conditions, of.question.outcomes, materials=materials.load())
+    ends = dict.fromkeys([*range(10), 11], float(np.log(whole[-1])))
+    rows = early_curves.scored(pd.DataFrame(early_curves.foretold(early, cells, ends, 10)))
+    assert list(rows["kind"]) == [early_curves.WHOLE, early_curves.NO_POWDER, early_curves.CARRIED]
+    assert rows["promising"].all() and (rows["seen"] == 5).all()
+    told, blind, carried = rows["off"]
+    assert told == pytest.approx(blind, abs=1e-9)
+    assert abs(told) < 0.01 and carried == pytest.approx(0.05)
+    assert rows["score"].isna().tolist() == [False, False, True]
