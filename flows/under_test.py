@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from campaign import outcome, quantity
+from campaign.recipe import RECIPE_COLUMNS
 from flows import batches, evidence, goals
 from flows.session import Session, now, who
 from store import Reader
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 CHANCE = "chance_of_being_best"
 CURVES = 64
 """Recipes whose simulated curves start the laws."""
-RULES = "3"
+RULES = "4"
 """Another number whenever the rules of advice change, so that what was advised by the older ones no longer stands."""
 LOOKS_LIKE = {"planned": "mixing", "running": "running", "stopped": "stopped", "completed": "ended", "failed": "died"}
 
@@ -212,12 +213,12 @@ def free_channels(session: Session, reader: Reader) -> list[str]:
 
 # ---- on record ------------------------------------------------------------------------------------------------------
 def news(reader: Reader, campaign: str) -> str:
-    """Hash of what advice is made from: its rules, trials, cells, records and measured results, but not earlier advice."""
-    results = reader.results(campaign)
+    """Hash of what advice is made from: its rules, trials as mixed, cells, records, measured results; not earlier advice."""
+    results, trials = reader.results(campaign), reader.trials(campaign)
     parts = [
-        reader.trials(campaign)[["state"]],
+        trials[["state", *(column for column in RECIPE_COLUMNS if column in trials)]],
         reader.cells(campaign)[["state", "channel", "active_mass_mg", "area_cm2"]],
-        reader.mixes(campaign)[["state"]],
+        reader.mixes(campaign)[["state", "recipe_done"]],
         reader.cycling(campaign)[["subject", "cycle", "seq"]],
         results.loc[~results["provenance"].eq(evidence.PREDICTED), ["result"]],
     ]

@@ -11,8 +11,8 @@ import pytest
 from lab_kit import AREA, CAMPAIGN, DECISION, VARIED_LOADING, changed_lab, lab, long_lab
 
 from campaign.errors import Refusal
-from campaign.trial import Decision
-from flows import choose, outlook, people, under_test
+from campaign.trial import Decision, read_id
+from flows import choose, corrections, outlook, people, under_test
 from flows.cli.run import _print_evidence
 from flows.people import Act
 from flows.session import Session, now, open_session
@@ -88,6 +88,16 @@ def test_advice_goes_on_record_with_what_it_was_made_from_and_once(session: Sess
     take_in(session, tmp_path / "T0003-M1-C1.csv", by="Ada")
     later = {item.number: item for item in under_test.bring_up_to_date(session)}
     assert later["T0003-M1-C1"].cycles == 14
+
+
+@pytest.mark.parametrize("subject", ["T0003", "T0003-M1"])
+def test_advice_made_before_a_recipe_was_corrected_no_longer_stands(session: Session, tmp_path: Path, subject: str):
+    under_way(session, tmp_path)
+    under_test.bring_up_to_date(session)
+    assert under_test.stored(session, session.reader)
+    corrections.amend(session, read_id(subject), {"speed_rpm": 1200.0}, Act("Ada", now(), "read off the mixer's log"))
+    assert under_test.stored(session, session.reader) == []
+    assert {item.number for item in under_test.bring_up_to_date(session)} == {"T0003-M1-C1", "T0004-M1-C1"}
 
 
 def test_a_cell_that_was_stopped_goes_on_teaching(session: Session, tmp_path: Path) -> None:
