@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from campaign import outcome
-from flows import evidence, under_test
+from flows import batches, evidence, under_test
 from flows.session import Session, now, who
 
 if TYPE_CHECKING:
@@ -142,15 +142,17 @@ def picture(session: Session) -> Plot:
 
 
 def _band(session: Session, owner: pd.Series) -> pd.DataFrame:
-    """The physics' 90 % band of each cell's recipe; nothing for a recipe that it makes no prediction of."""
+    """The physics' 90 % band of each cell as its own batch was mixed and it was loaded; none where it makes no prediction."""
     from models import limits
     from models.simulate import simulate
 
     empty = pd.DataFrame(columns=["cell", "cycle", "p05", "p95"])
     if owner.empty:
         return empty
-    trials = session.ledger.trials(session.name).loc[list(dict.fromkeys(owner))]
-    designs = evidence.complete_designs(trials)
+    reader = session.reader
+    mixed = batches.as_mixed(reader, session.name, reader.trials(session.name), owner)
+    mixed[evidence.LOADING] = evidence.own_loading(reader.cells(session.name), mixed)
+    designs = evidence.complete_designs(mixed)
     told = limits.refusals(designs, materials=session.materials)
     designs = designs[[sentence is None for sentence in told]]
     if designs.empty:
@@ -159,9 +161,9 @@ def _band(session: Session, owner: pd.Series) -> pd.DataFrame:
         designs, fidelity="quick", draws=_BAND_DRAWS, seed=session.spec.seed, materials=session.materials
     ).outcome
     rows = []
-    for cell, trial in owner.items():
-        for name in drawn.columns if trial in drawn.index else ():
+    for cell in drawn.index:
+        for name in drawn.columns:
             cycle = outcome.cycle_of(name)
             if cycle and name == f"discharge_areal_capacity_cycle_{cycle}_mAh_cm2" and f"{name}_p05" in drawn:
-                rows.append((cell, cycle, drawn.loc[trial, f"{name}_p05"], drawn.loc[trial, f"{name}_p95"]))
+                rows.append((cell, cycle, drawn.loc[cell, f"{name}_p05"], drawn.loc[cell, f"{name}_p95"]))
     return pd.DataFrame(rows, columns=empty.columns).dropna().sort_values(["cell", "cycle"], ignore_index=True)

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from lab_kit import AREA, capacity_csv, cycler_csv, lab, long_lab
+from lab_kit import AREA, MASS, capacity_csv, cycler_csv, lab, long_lab
 
-from flows import evidence, outlook
+from flows import evidence, outlook, people
 from flows.choose import chooser
 from flows.diagnosis import diagnosis
-from flows.session import Session
+from flows.people import Act
+from flows.session import Session, now
 from flows.take_in import take_in as take
 from flows.today import today
 
@@ -78,6 +79,23 @@ def test_the_curve_so_far_stands_over_the_models_band(session: Session, tmp_path
     model = plot.data[plot.data["what"].eq("model")]
     assert (model["p05"] < model["p95"]).all() and model["cycle"].max() == 20
     assert plot.save(tmp_path / "running.png")[0].stat().st_size > 5000
+
+
+def test_each_cell_has_the_band_of_what_it_was_really_made_of(session: Session, tmp_path: Path) -> None:
+    """The first batch was mixed at 400 rpm by mistake, and one cell of the second holds half as much."""
+    act = Act("Ada", now())
+    people.mixed(session.ledger, "T0001-M1", act, done={"speed_rpm": 400.0}, weighed={}, details={})
+    people.mixed(session.ledger, "T0001-M2", act, done={}, weighed={}, details={})
+    for channel, (cell, mass) in enumerate(
+        (("T0001-M1-C1", MASS), ("T0001-M2-C1", MASS), ("T0001-M2-C2", MASS / 2)), 1
+    ):
+        facts = {"area_cm2": AREA, "active_mass_mg": mass}
+        people.start(session.ledger, cell, act, channel=str(channel), facts=facts)
+        take(session, capacity_csv(tmp_path / f"{cell}.csv", range(1, 6 + channel)), by="Ada")
+    bands = outlook.picture(session).data
+    tops = bands[bands["what"].eq("model") & bands["cycle"].eq(20)].set_index("cell")["p95"]
+    assert tops["T0001-M1-C1"] < 0.8 * tops["T0001-M2-C1"]
+    assert tops["T0001-M2-C2"] < 0.8 * tops["T0001-M2-C1"]
 
 
 def test_what_is_foreseen_of_a_running_cell_does_not_count_for_or_against_the_model(
