@@ -149,14 +149,13 @@ def main() -> None:
 def scored(table: pd.DataFrame) -> pd.DataFrame:
     """With the log score of each prediction, down to -20, as one cell that collapsed would outweigh all others."""
     z = table["off"] / table["sd"]
-    return table.assign(
-        covered=z.abs() < 1.645, score=(-0.5 * z**2 - np.log(table["sd"] * math.sqrt(2 * math.pi))).clip(-20)
-    )
+    score = (-0.5 * z**2 - np.log(table["sd"] * math.sqrt(2 * math.pi))).clip(-20)
+    return table.assign(covered=(z.abs() < 1.645).astype(float).where(z.notna()), score=score)
 
 
 def summary(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Means by group."""
-    groups = table.groupby(by, sort=False)
+    groups = table.groupby(by)
     return pd.DataFrame(
         {
             "rms_off": groups["off"].apply(lambda off: float(np.sqrt((off**2).mean()))),
@@ -188,8 +187,8 @@ def verdicts(table: pd.DataFrame) -> list[dict[str, Any]]:
 def _draw(figure: Any, table: pd.DataFrame, levels: Sequence[str]) -> None:
     for axis, level in zip(np.atleast_1d(figure.subplots(1, len(levels), sharey=True)), levels, strict=True):
         off = table[table["level"] == level].assign(off=lambda part: 100 * part["off"].abs())
-        half = off.pivot_table(index="seen", columns="kind", values="off", aggfunc="median", sort=False).sort_index()
-        half.plot(ax=axis, marker="o", legend=level == levels[0])
+        half = off.pivot_table(index="seen", columns="kind", values="off", aggfunc="median")
+        half[[CARRIED, WHOLE, NO_POWDER]].plot(ax=axis, style=["o-", "o-", "x--"], legend=level == levels[0])
         axis.set(title=f"{level} labs, promising cells", xlabel="cycles seen, at least", ylim=(0, None))
         axis.set_ylabel("error of half of them is less than, % of capacity")
 
