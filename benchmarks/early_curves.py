@@ -45,7 +45,8 @@ class Watched:
     """The product, with what it was shown at each weekly check kept."""
 
     def __init__(self, product: Any) -> None:
-        self.product, self.views = product, []  # type: ignore[var-annotated]
+        self.product = product
+        self.views: list[list[Any]] = []
         self.last_cycle, self.readouts, self.ahead = product.last_cycle, product.readouts, product.ahead
 
     def next(self, tests: Sequence[Any], *, free: int) -> Mapping[str, Any] | None:
