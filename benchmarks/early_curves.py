@@ -29,6 +29,7 @@ from ablations import variant
 from sample_efficiency import check, stage_of
 
 from campaign.errors import Refusal
+from surrogate.readouts import log_capacity
 
 EVERY = 3
 """Weekly checks from one look to the next."""
@@ -76,7 +77,7 @@ def run(task: tuple[str, int, int, str, str | None]) -> list[dict[str, Any]]:
     watched = Watched(product)
     played = play(stage.lab(seed), watched, stage.bench(most_tests=most))
     target = product.last_cycle
-    ends = {t.number: math.log(max(t.discharge[target - 1], 1e-4)) for t in played.tests if len(t.discharge) >= target}
+    ends = {t.number: float(log_capacity(t.discharge[target - 1])) for t in played.tests if len(t.discharge) >= target}
     rows = []
     for number, view in enumerate(watched.views[::EVERY]):
         rows += [
@@ -93,7 +94,7 @@ def foretold(early: Any, view: Sequence[Any], ends: Mapping[int, float], target:
         return []
     told = early.outlook(cells, target)
     blind = early.outlook([replace(cell, powder={}) for cell in cells], target)
-    carried = np.log(np.maximum([cell.discharge[-1] for cell in cells], 1e-4))
+    carried = log_capacity(np.array([cell.discharge[-1] for cell in cells]))
     third = np.sort(told.mean)[-3]
     known = {WHOLE: (told.mean, told.sd), NO_POWDER: (blind.mean, blind.sd)}
     known[CARRIED] = (carried, np.full(len(cells), math.nan))  # states none
