@@ -23,7 +23,7 @@ from models.simulate import draw_worlds, ensemble, gaps, simulators
 
 Floats = npt.NDArray[np.float64]
 DRAWS = 256
-"""Simulators in a campaign's prior, and in a rehearsal's [est]; what other numbers gave stands in docs/virtual_labs.md."""
+"""Simulators in a campaign's prior, and in a rehearsal's [est]; what other numbers gave stands in docs/tried.md."""
 
 
 def prior_ensemble(

@@ -10,7 +10,7 @@ own, a tenth of the high values: on ln alone draws of cells that give next to no
 the root of the mean outer product of the draws' own slopes, found by three fits to some of the nodes: distance counts where
 the outcome changes, as along the dose, and hardly elsewhere, so that many parameters cost little more than few (Constantine,
 Active Subspaces, 2015). What leaving out one node at a time would have missed follows from the same solution (Rippa, Adv.
-Comput. Math. 11, 193, 1999), and is the error that is told. What other interpolants gave: docs/virtual_labs.md.
+Comput. Math. 11, 193, 1999), and is the error that is told. What other interpolants gave: docs/tried.md.
 """
 
 from __future__ import annotations
